@@ -1,0 +1,173 @@
+//! What has been seen of a source's files, from `ops.files`, and what is new of a listing.
+
+use std::collections::{HashMap, HashSet};
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+
+use crate::error::Result;
+use crate::lake::{LakeTable, read_file};
+use crate::source::FileEntry;
+
+/// The last that is known of a file.
+#[derive(Debug, Clone)]
+struct Seen {
+    size: i64,
+    modified_at: i64,
+    seen_at: i64,
+    content_hash: Option<String>,
+}
+
+/// What has been seen of a source's files.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    by_uri: HashMap<String, Seen>,
+    hashes: HashSet<String>,
+    sizes: HashSet<u64>,
+}
+
+/// What a file is to the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A name and a content that were not there before.
+    New,
+    /// Other content under a known name.
+    Changed,
+    /// The same content under the same name, modified later.
+    Touched,
+    /// Known content under another name, or again under its own.
+    Duplicate,
+    /// It could not be opened.
+    Unreadable,
+}
+
+impl Event {
+    /// The event's name in `ops.files`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Event::New => "new",
+            Event::Changed => "changed",
+            Event::Touched => "touched",
+            Event::Duplicate => "duplicate",
+            Event::Unreadable => "unreadable",
+        }
+    }
+
+    /// Whether the file's records are taken in.
+    pub fn brings_records(self) -> bool {
+        matches!(self, Event::New | Event::Changed)
+    }
+}
+
+impl Ledger {
+    /// Reads the ledger of a source.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn read(files: &LakeTable, source: &str) -> Result<Self> {
+        let mut ledger = Self::default();
+        for file in files.files()? {
+            for batch in read_file(files, &file).await? {
+                let text = |name: &str| batch.column_by_name(name).map(|column| column.as_string::<i32>().clone());
+                let number = |name: &str| batch.column_by_name(name).map(|c| c.as_primitive::<Int64Type>().clone());
+                let time =
+                    |name: &str| batch.column_by_name(name).map(|c| c.as_primitive::<TimestampMicrosecondType>().clone());
+                let (Some(sources), Some(uris), Some(hashes)) = (text("source"), text("uri"), text("content_hash")) else {
+                    continue;
+                };
+                let (Some(sizes), Some(modified), Some(seen)) = (number("size"), time("modified_at"), time("seen_at"))
+                else {
+                    continue;
+                };
+                for row in (0..batch.num_rows()).filter(|row| sources.value(*row) == source) {
+                    let hash = arrow::array::Array::is_valid(&hashes, row).then(|| hashes.value(row).to_owned());
+                    ledger.add(
+                        uris.value(row),
+                        Seen {
+                            size: sizes.value(row),
+                            modified_at: modified.value(row),
+                            seen_at: seen.value(row),
+                            content_hash: hash,
+                        },
+                    );
+                }
+            }
+        }
+        Ok(ledger)
+    }
+
+    fn add(&mut self, uri: &str, seen: Seen) {
+        if let Some(hash) = &seen.content_hash {
+            self.hashes.insert(hash.clone());
+            self.sizes.insert(u64::try_from(seen.size).unwrap_or_default());
+        }
+        let known = self.by_uri.get(uri);
+        if known.is_none_or(|known| known.seen_at <= seen.seen_at) {
+            self.by_uri.insert(uri.to_owned(), seen);
+        }
+    }
+
+    /// Whether a file was seen as it is now, by path, size and modification time.
+    pub fn has_seen(&self, file: &FileEntry) -> bool {
+        self.by_uri.get(&file.uri).is_some_and(|seen| {
+            seen.modified_at == file.modified_us && u64::try_from(seen.size) == Ok(file.size)
+        })
+    }
+
+    /// Whether a file was seen as it is now and read.
+    pub fn has_read(&self, file: &FileEntry) -> bool {
+        self.has_seen(file) && self.by_uri.get(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
+    }
+
+    /// Whether a content of this size is known: only then can a file's content be known too.
+    pub fn knows_size(&self, size: u64) -> bool {
+        self.sizes.contains(&size)
+    }
+
+    /// What a file is, whose content has this hash; the hash counts as known from now on.
+    pub fn classify(&mut self, file: &FileEntry, hash: Option<&str>) -> Event {
+        let known = self.by_uri.get(&file.uri).and_then(|seen| seen.content_hash.as_deref());
+        match (hash, known) {
+            (Some(hash), Some(known)) if hash == known => Event::Touched,
+            (Some(hash), _) if !self.hashes.insert(hash.to_owned()) => Event::Duplicate,
+            (_, Some(_)) => Event::Changed,
+            (_, None) => Event::New,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(uri: &str, size: u64, modified_us: i64) -> FileEntry {
+        FileEntry { uri: uri.to_owned(), path: uri.into(), size, modified_us }
+    }
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        let seen = |hash: &str, seen_at| Seen { size: 5, modified_at: 1, seen_at, content_hash: Some(hash.to_owned()) };
+        ledger.add("a", seen("old", 1));
+        ledger.add("a", seen("new", 2));
+        ledger
+    }
+
+    #[test]
+    fn the_same_path_size_and_time_has_been_seen() {
+        assert!(ledger().has_read(&file("a", 5, 1)));
+        assert!(!ledger().has_read(&file("a", 5, 2)));
+        assert!(!ledger().has_read(&file("a", 6, 1)));
+    }
+
+    #[test]
+    fn content_decides_what_is_new() {
+        assert_eq!(ledger().classify(&file("a", 5, 9), Some("new")), Event::Touched);
+        assert_eq!(ledger().classify(&file("a", 5, 9), Some("old")), Event::Duplicate);
+        assert_eq!(ledger().classify(&file("b", 5, 9), Some("new")), Event::Duplicate);
+        assert_eq!(ledger().classify(&file("a", 5, 9), Some("else")), Event::Changed);
+        assert_eq!(ledger().classify(&file("b", 5, 9), Some("else")), Event::New);
+        let mut twice = ledger();
+        assert_eq!(twice.classify(&file("b", 5, 9), Some("else")), Event::New);
+        assert_eq!(twice.classify(&file("c", 5, 9), Some("else")), Event::Duplicate, "twice in one run");
+    }
+}

@@ -1,0 +1,160 @@
+//! `pipeline run`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Global;
+use super::output::{self, Format};
+use crate::contract::Stage;
+use crate::error::Result;
+use crate::run::{Options, Progress, ProgressEvent, Run, RunReport, TableReport};
+
+/// Bring the lake up to date: take in what is new, and refresh what depends on it
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 done; 1 failed; 2 wrong use or a pipeline that does not check; \
+3 an expectation of severity 'fail' did not hold; 4 another run holds the lease.")]
+pub struct RunArgs {
+    /// Only the tables of one stage: bronze, silver or gold
+    #[arg(long, value_name = "STAGE")]
+    stage: Option<Stage>,
+    /// Only this table; 'T+' also what depends on it, '+T' also what it depends on; may be given again
+    #[arg(long, value_name = "TABLE")]
+    select: Vec<String>,
+    /// Compute silver and gold anew from bronze
+    #[arg(long)]
+    full_refresh: bool,
+    /// Say what would be done and why; change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// How the summary is written
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+}
+
+/// Runs and prints the summary.
+///
+/// # Errors
+/// The first error of a table, after the summary.
+pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
+    let options =
+        Options { stage: args.stage, select: args.select.clone(), full_refresh: args.full_refresh };
+    let (progress, bar) = progress();
+    let run = Run::new(global.lake()?, global.project()?, global.data.clone(), global.limits(), progress);
+    if args.dry_run {
+        return print_plan(&run.plan(&options).await?, args.format);
+    }
+    let report = run.execute(&options).await;
+    bar.finish_and_clear();
+    let report = report?;
+    match args.format {
+        Format::Json => output::print_json(&report)?,
+        Format::Text => output::print(&summary(&report))?,
+    }
+    report.error.map_or(Ok(()), Err)
+}
+
+fn print_plan(plan: &[(String, String)], format: Format) -> Result<()> {
+    if format == Format::Json {
+        let rows: Vec<_> = plan.iter().map(|(table, what)| serde_json::json!({"table": table, "plan": what})).collect();
+        return output::print_json(&rows);
+    }
+    let mut table = output::table(&["table", "what a run would do"]);
+    for (name, what) in plan {
+        table.add_row([name, what]);
+    }
+    output::print(&table.to_string())
+}
+
+/// A bar for a person, lines for a file, and who feeds them.
+fn progress() -> (Progress, ProgressBar) {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let interactive = output::is_interactive();
+    if interactive {
+        bar.enable_steady_tick(Duration::from_millis(120));
+    }
+    let fed = bar.clone();
+    let progress = move |event: ProgressEvent| match event {
+        ProgressEvent::Table { name } => {
+            fed.set_style(spinner());
+            fed.set_message(name);
+        }
+        ProgressEvent::Reading { table, bytes } => {
+            fed.set_style(bytes_bar());
+            fed.set_message(table);
+            fed.set_position(0);
+            fed.set_length(bytes);
+        }
+        ProgressEvent::Read { bytes } => fed.inc(bytes),
+        ProgressEvent::Done { report } if !interactive => eprintln!("{}", line(&report)),
+        ProgressEvent::Done { .. } => {}
+    };
+    (Arc::new(progress), bar)
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg}  {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn bytes_bar() -> ProgressStyle {
+    let template = "{spinner} {msg}  {bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// A table's report in a line.
+fn line(report: &TableReport) -> String {
+    match (&report.error, report.why) {
+        (Some(_), _) => format!("{}: failed", report.table),
+        (None, None) => format!("{}: nothing new", report.table),
+        (None, Some(why)) => format!(
+            "{}: {}: {} in, {} passed, {} quarantined, {} written, {} replaced",
+            report.table, why.as_str(), report.input, report.passed, report.quarantined, report.written, report.replaced
+        ),
+    }
+}
+
+fn summary(report: &RunReport) -> String {
+    let mut table = output::table(&["table", "rows in", "passed", "quarantined", "written", "replaced", ""]);
+    for row in &report.tables {
+        let note = match (&row.error, row.why) {
+            (Some(_), _) => "failed",
+            (None, Some(why)) => why.as_str(),
+            (None, None) => "nothing new",
+        };
+        let mut cells = vec![comfy_table::Cell::new(&row.table)];
+        cells.extend([row.input, row.passed, row.quarantined, row.written, row.replaced].map(output::number));
+        cells.push(comfy_table::Cell::new(note));
+        table.add_row(cells);
+    }
+    let mut text = table.to_string();
+    for row in &report.tables {
+        text.push_str(&remarks(row));
+    }
+    let end = match report.release {
+        Some(release) => format!("\nrelease {release}, {:.2} s", report.seconds),
+        None if report.error.is_some() => format!("\nno release: not all tables succeeded, {:.2} s", report.seconds),
+        None => format!("\nnothing new, nothing committed, {:.2} s", report.seconds),
+    };
+    text + &end
+}
+
+/// Remarks beyond which a summary only counts.
+const SHOWN_FILES: usize = 10;
+
+/// What else is to be said of a table: expectations that did not hold, files with a fault.
+fn remarks(report: &TableReport) -> String {
+    let mut text = String::new();
+    for broken in report.expectations.iter().filter(|expectation| expectation.failed > 0) {
+        let rows = output::thousands(broken.failed);
+        text.push_str(&format!("\n{}: {}: '{}' does not hold for {rows} rows", report.table, broken.severity, broken.name));
+    }
+    for (uri, what) in report.files.iter().take(SHOWN_FILES) {
+        text.push_str(&format!("\n{}: {uri}: {what}", report.table));
+    }
+    if let Some(more) = report.files.len().checked_sub(SHOWN_FILES).filter(|more| *more > 0) {
+        text.push_str(&format!("\n{}: and {more} more files, see ops.files", report.table));
+    }
+    text
+}

@@ -1,0 +1,272 @@
+//! A table's SQL against its contract: output columns, strategy and what it reads become its definition.
+
+use deltalake::datafusion::logical_expr::LogicalPlan;
+
+use super::plan::Planner;
+use super::problem::{File, Place, Problem, suggest};
+use super::raw::{At, RawTable, Strategy, inside};
+use super::sql::Sql;
+use super::table::{Draft, Kind, schema_of};
+use super::types::{fits, record_columns, type_name};
+use super::{Column, Definition, TableName, keys, record};
+use arrow::datatypes::{DataType, TimeUnit};
+
+/// What the SQL of a table turned out to be.
+pub(super) struct Defined<'a> {
+    /// Which tables of its own or an earlier stage it reads and where it says so, for the order of tables.
+    pub reads: Vec<(TableName, Place)>,
+    pub sql: &'a File,
+    /// None when there were problems.
+    pub definition: Option<Definition>,
+}
+
+/// Checks the expectations and the SQL of a silver or gold table.
+pub(super) fn define<'a>(
+    draft: &Draft<'a>,
+    planner: &Planner,
+    problems: &mut Vec<Problem>,
+) -> Option<Defined<'a>> {
+    let Kind::Derived(raw) = &draft.kind else {
+        return None;
+    };
+    if draft.schema.is_some() {
+        check_conditions(draft, raw, planner, problems);
+    }
+    let file = draft.sql?;
+    let sql = planner.parse(file, problems)?;
+    let before = problems.len();
+    for unstable in &sql.unstable {
+        let problem = file.problem_at(unstable.place, unstable.message.clone());
+        problems.push(problem.with_hint(unstable.hint.clone()));
+    }
+    for (name, place) in &sql.placeholders {
+        let hint = "parameters belong to queries/*.sql".to_owned();
+        problems.push(
+            file.problem_at(*place, format!("a table's SQL has no parameters: ${name}"))
+                .with_hint(hint),
+        );
+    }
+    check_stages(draft, &sql, problems);
+    let reads = sql
+        .tables
+        .iter()
+        .filter(|(table, _)| table.stage <= draft.name.stage)
+        .cloned()
+        .collect();
+    let mut defined = Defined {
+        reads,
+        sql: file,
+        definition: None,
+    };
+    if draft.schema.is_some()
+        && problems.len() == before
+        && let Some(plan) = planner.plan(&sql, problems)
+        && let Some(plan) = planner.analyse(&sql, plan, problems)
+    {
+        check_columns(draft, raw, &sql, &plan, problems);
+        if problems.len() == before && draft.sound {
+            defined.definition = strategy(draft, raw, &sql, &plan, problems);
+        }
+        if problems.len() == before {
+            planner.check_runs(&sql, &plan, problems);
+        }
+    }
+    Some(defined)
+}
+
+fn check_conditions(
+    draft: &Draft<'_>,
+    raw: &RawTable,
+    planner: &Planner,
+    problems: &mut Vec<Problem>,
+) {
+    let schema = schema_of(&draft.columns);
+    for expectation in &raw.expectations {
+        let Some(At { value, at }) = &expectation.condition else {
+            continue;
+        };
+        let Err(faults) = planner.check_condition(&schema, value) else {
+            continue;
+        };
+        for fault in faults {
+            let offset = fault.place.map_or(0, |place| {
+                let line: usize = value
+                    .split_inclusive('\n')
+                    .take(place.line as usize - 1)
+                    .map(str::len)
+                    .sum();
+                let inside = value
+                    .get(line..)
+                    .unwrap_or_default()
+                    .char_indices()
+                    .nth(place.column as usize - 1);
+                line + inside.map_or(0, |(offset, _)| offset)
+            });
+            let message = format!(
+                "expectation '{}': {}",
+                expectation.name.value, fault.message
+            );
+            let at = inside(draft.contract, *at, value, offset);
+            problems.push(draft.contract.problem(at, message).with_hint(fault.hint));
+        }
+    }
+}
+
+fn check_stages(draft: &Draft<'_>, sql: &Sql<'_>, problems: &mut Vec<Problem>) {
+    for (table, place) in &sql.tables {
+        if table.stage > draft.name.stage {
+            let message = format!("{} reads {table}, which is a later stage", draft.name);
+            let hint = "a stage reads itself and those before it: bronze, silver, gold".to_owned();
+            problems.push(sql.file.problem_at(*place, message).with_hint(hint));
+        }
+    }
+}
+
+/// The output's columns against the declared ones, by name.
+fn check_columns(
+    draft: &Draft<'_>,
+    raw: &RawTable,
+    sql: &Sql<'_>,
+    plan: &LogicalPlan,
+    problems: &mut Vec<Problem>,
+) {
+    let outputs = plan.schema().fields();
+    let system = record_columns().map(|column| column.name);
+    let is_record = raw
+        .strategy
+        .as_ref()
+        .is_some_and(|at| at.value == Strategy::ByRecord);
+    let optional = |name: &str| is_record && system.iter().any(|system| system == name);
+    for (at, field) in outputs.iter().enumerate() {
+        let name = field.name();
+        if outputs[..at].iter().any(|earlier| earlier.name() == name) {
+            let message = format!("the SQL gives column '{name}' twice");
+            problems.push(sql.file.problem_at(sql.output(name), message));
+        } else if !draft.columns.iter().any(|column| column.name == *name) {
+            let hint = suggest(
+                name,
+                draft.columns.iter().map(|column| column.name.as_str()),
+            );
+            let message = format!("the contract has no column '{name}'");
+            problems.push(
+                sql.file
+                    .problem_at(sql.output(name), message)
+                    .with_hint(hint),
+            );
+        }
+    }
+    for column in &draft.columns {
+        let place = raw.columns.iter().find(|raw| raw.name.value == column.name);
+        match outputs.iter().find(|field| *field.name() == column.name) {
+            None if optional(&column.name) => {}
+            None => {
+                let at = place.map_or(0, |raw| raw.name.at);
+                let hint = suggest(
+                    &column.name,
+                    outputs.iter().map(|field| field.name().as_str()),
+                );
+                let message = format!("the SQL gives no column '{}'", column.name);
+                problems.push(draft.contract.problem(at, message).with_hint(hint));
+            }
+            Some(field) if fits(field.data_type(), &column.data_type) => {}
+            Some(field) => {
+                let at = place
+                    .and_then(|raw| raw.data_type.as_ref())
+                    .map_or(0, |at| at.at);
+                problems.push(misfit(draft, at, column, field.data_type()));
+            }
+        }
+    }
+}
+
+fn misfit(draft: &Draft<'_>, at: usize, column: &Column, found: &DataType) -> Problem {
+    let (name, declared) = (&column.name, type_name(&column.data_type));
+    let message = format!(
+        "'{name}' is declared {declared}, but the SQL gives {}",
+        type_name(found)
+    );
+    let hint = match (found, &column.data_type) {
+        (DataType::Timestamp(TimeUnit::Nanosecond, _), DataType::Timestamp(..)) => {
+            format!("write CAST(… AS TIMESTAMP(6)) AS {name}: the lake keeps microseconds")
+        }
+        (_, DataType::Timestamp(..)) => format!("write CAST(… AS TIMESTAMP(6)) AS {name}"),
+        (_, declared) if declared.is_nested() => {
+            "the fields must have the same names, order and types".to_owned()
+        }
+        _ => format!("write CAST(… AS {declared}) AS {name}, or declare another type"),
+    };
+    draft.contract.problem(at, message).with_hint(hint)
+}
+
+fn strategy(
+    draft: &Draft<'_>,
+    raw: &RawTable,
+    sql: &Sql<'_>,
+    plan: &LogicalPlan,
+    problems: &mut Vec<Problem>,
+) -> Option<Definition> {
+    let text = sql.file.text.clone();
+    let references = sql.references.keys().cloned().collect();
+    match raw.strategy.as_ref()?.value {
+        Strategy::ByRecord => match record::check(plan) {
+            Ok(input) => {
+                let sequence = raw.sequence.as_ref().map(|at| at.value.clone());
+                Some(Definition::ByRecord {
+                    sql: text,
+                    sequence,
+                    input,
+                    references,
+                })
+            }
+            Err(shape) => {
+                problems.push(
+                    sql.file
+                        .problem_at(sql.start, shape.message)
+                        .with_hint(shape.hint),
+                );
+                None
+            }
+        },
+        Strategy::ByKey => {
+            let replace_by: Vec<String> = raw
+                .replace_by
+                .as_ref()?
+                .value
+                .iter()
+                .map(|at| at.value.clone())
+                .collect();
+            let columns: Vec<&Column> = replace_by
+                .iter()
+                .filter_map(|name| draft.columns.iter().find(|column| column.name == *name))
+                .collect();
+            match keys::derive(plan, &columns) {
+                Ok(inputs) => Some(Definition::ByKey {
+                    sql: text,
+                    replace_by,
+                    inputs,
+                    references,
+                }),
+                Err(refusal) => {
+                    let place = refusal
+                        .tables
+                        .first()
+                        .map_or(sql.start, |table| sql.mention(table));
+                    problems.push(
+                        sql.file
+                            .problem_at(place, refusal.message)
+                            .with_hint(refusal.hint),
+                    );
+                    None
+                }
+            }
+        }
+        Strategy::Whole => {
+            let inputs = keys::tables_in(plan).into_iter().collect();
+            Some(Definition::Whole {
+                sql: text,
+                inputs,
+                references,
+            })
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Tables of which a row depends only on the input rows that share its key: recomputed and replaced for the keys that
+//! changed. `check` has shown that the SQL is of this kind; a full refresh gives the same table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use deltalake::datafusion::common::{Column, JoinType};
+use deltalake::datafusion::dataframe::DataFrame;
+use deltalake::datafusion::datasource::MemTable;
+use deltalake::datafusion::logical_expr::{Expr, Operator, binary_expr};
+use deltalake::datafusion::prelude::{SessionContext, lit};
+use deltalake::datafusion::scalar::ScalarValue;
+use tokio::sync::Mutex;
+
+use super::keys::{self, ChangedKeys};
+use super::output::{self, Output, json_keys};
+use super::whole::{any_is_newer, into_inner, open_inputs, positions, replace_all};
+use crate::contract::{Definition, KeyedInput, Table};
+use crate::engine;
+use crate::error::{Error, Place, Result};
+use crate::lake::{Add, AddCDCFile, Commit, DataFile, LakeTable, TableSpec, change_file, lookup, read_file, rewrite_without};
+use crate::run::{Run, TableReport, Why};
+use crate::silver::quarantine::{Quarantine, Replace};
+use crate::transform::Transform;
+
+/// Keys that are still given to scans as a list, which prunes files and row groups; more are joined.
+const LISTED_KEYS: usize = 2_000;
+
+/// Brings the table up to date with its inputs.
+///
+/// # Errors
+/// When an expectation of severity `fail` does not hold, or storage fails; the table is then as it was.
+pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
+    let Definition::ByKey { replace_by, inputs: keyed, .. } = &table.definition else {
+        return Err(Error::failed(format!("{}: not a by_key table", table.name)));
+    };
+    let Some(inputs) = open_inputs(run, &table.inputs()).await? else { return Ok(TableReport::unchanged(table)) };
+    let spec = TableSpec::of(table);
+    let mut target = run.lake.open_or_create(&spec).await?;
+    target.catch_up(&run.lake).await?;
+    let why = run.why(table, &target).await?;
+    if why != Why::NewInput {
+        return replace_all(run, table, &mut target, &spec, &inputs, why).await;
+    }
+    if !any_is_newer(&target, &inputs).await? {
+        return Ok(TableReport::unchanged(table));
+    }
+    let ctx = run.session_with_references(table.references())?;
+    let seen = seen(&target, keyed, &inputs).await?;
+    match keys::changed(&ctx, table, replace_by, &seen).await? {
+        None => replace_all(run, table, &mut target, &spec, &inputs, Why::UnknownChanges).await,
+        Some(keys) if keys.set.is_empty() => Ok(TableReport::unchanged(table)),
+        Some(keys) => replace_keys(run, &ctx, table, &mut target, &spec, &seen, keys).await,
+    }
+}
+
+/// The inputs, each with the version that the table has seen.
+async fn seen<'a>(
+    target: &LakeTable,
+    keyed: &'a [KeyedInput],
+    inputs: &'a [LakeTable],
+) -> Result<Vec<(&'a KeyedInput, &'a LakeTable, u64)>> {
+    let mut seen = Vec::new();
+    for (keyed, input) in keyed.iter().zip(inputs) {
+        let version = target.position(&input.name).await?.unwrap_or_default();
+        seen.push((keyed, input, u64::try_from(version).unwrap_or_default()));
+    }
+    Ok(seen)
+}
+
+/// Computes the rows of some keys and replaces those of the table.
+async fn replace_keys(
+    run: &Run,
+    ctx: &SessionContext,
+    table: &Table,
+    target: &mut LakeTable,
+    spec: &TableSpec,
+    seen: &[(&KeyedInput, &LakeTable, u64)],
+    keys: ChangedKeys,
+) -> Result<TableReport> {
+    for (keyed, input, _) in seen {
+        restrict(ctx, keyed, input, &keys).await.at(&table.name)?;
+    }
+    let transform = Transform::plan(ctx, table, &[]).await?;
+    let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
+    let quarantine = Arc::new(Mutex::new(quarantine));
+    let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
+    let replaced = json_keys(&keys.rows, &spec.lookup)?;
+    let set_aside = into_inner(quarantine, table)?.close(&Replace::Keys(replaced)).await?;
+    let Output { adds, counts } = output;
+    let (mut commit, gone) = without_keys(target, spec, keys).await?;
+    let report = TableReport::of_rows(table, Why::NewInput, &counts, &adds, gone.iter().map(|rows| rows.num_rows() as u64).sum());
+    commit.changes = changes(target, spec, gone, &adds).await?;
+    commit.adds.extend(adds);
+    let inputs: Vec<LakeTable> = seen.iter().map(|(_, input, _)| (*input).clone()).collect();
+    commit.positions = positions(table, &inputs);
+    commit.followers.extend(set_aside.follower);
+    commit.followers.extend(run.expectation_rows(table, &report).await?);
+    run.commit(target, commit).await?;
+    Ok(report)
+}
+
+/// Registers an input as if it held only the rows of the keys.
+async fn restrict(ctx: &SessionContext, keyed: &KeyedInput, input: &LakeTable, keys: &ChangedKeys) -> Result<()> {
+    let rows = ctx.read_table(input.provider(ctx).await?)?;
+    let few = keyed.key.len() == 1 && keys.set.len() <= LISTED_KEYS;
+    let rows = if few { listed(rows, &keyed.key[0], &keys.rows)? } else { joined(ctx, rows, &keyed.key, &keys.rows)? };
+    engine::register(ctx, &input.name, rows.into_view())
+}
+
+fn listed(rows: DataFrame, key: &Expr, keys: &RecordBatch) -> Result<DataFrame> {
+    let column = keys.column(0);
+    let mut list = Vec::with_capacity(column.len());
+    for row in 0..column.len() {
+        if column.is_valid(row) {
+            list.push(lit(ScalarValue::try_from_array(column, row)?));
+        }
+    }
+    let mut wanted = key.clone().in_list(list, false);
+    if column.null_count() > 0 {
+        // A key may be NULL in a derived table's input; NULL is in no list.
+        wanted = wanted.or(key.clone().is_null());
+    }
+    Ok(rows.filter(wanted)?)
+}
+
+fn joined(ctx: &SessionContext, rows: DataFrame, key: &[Expr], keys: &RecordBatch) -> Result<DataFrame> {
+    let table = MemTable::try_new(keys.schema(), vec![vec![keys.clone()]])?;
+    let keys = ctx.read_table(Arc::new(table))?.alias("_changed")?;
+    let names = keys.schema().columns();
+    let on = key.iter().zip(names).map(|(key, name)| {
+        let name = Expr::Column(Column::new(Some("_changed"), name.name));
+        // A key may be NULL, and NULL = NULL is not TRUE.
+        binary_expr(key.clone(), Operator::IsNotDistinctFrom, name)
+    });
+    Ok(rows.join_on(keys, JoinType::LeftSemi, on)?)
+}
+
+/// Takes the rows of the keys out of the table: the commit that does it, and the rows.
+async fn without_keys(target: &LakeTable, spec: &TableSpec, keys: ChangedKeys) -> Result<(Commit, Vec<RecordBatch>)> {
+    let files = target.files()?;
+    let mut dead: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for found in lookup(target, &files, Arc::new(keys.set), &spec.lookup, &[]).await? {
+        dead.entry(found.file).or_default().extend(found.rows);
+    }
+    let mut commit = Commit::default();
+    let mut gone = Vec::new();
+    for (file, rows) in dead {
+        let rewrite = rewrite_without(target, spec, &files[file], &rows).await?;
+        commit.removes.push(rewrite.remove);
+        commit.adds.extend(rewrite.add);
+        gone.extend(rewrite.taken);
+    }
+    Ok((commit, gone))
+}
+
+/// The change data feed of a replacement; a commit that only adds needs none.
+async fn changes(
+    target: &LakeTable,
+    spec: &TableSpec,
+    gone: Vec<RecordBatch>,
+    adds: &[Add],
+) -> Result<Vec<AddCDCFile>> {
+    if gone.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut changes: Vec<_> = gone.into_iter().map(|rows| (rows, "delete")).collect();
+    for add in adds {
+        let rows = read_file(target, &DataFile::of(add.clone())).await?;
+        changes.extend(rows.into_iter().map(|rows| (rows, "insert")));
+    }
+    Ok(change_file(target, spec, &changes).await?.into_iter().collect())
+}

@@ -1,0 +1,72 @@
+//! Which keys of a derived table changed: its key expressions over the changed rows of its inputs, old values included.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use deltalake::datafusion::common::DFSchema;
+use deltalake::datafusion::logical_expr::Expr;
+use deltalake::datafusion::prelude::SessionContext;
+
+use crate::contract::{KeyedInput, Table};
+use crate::error::{Place, Result};
+use crate::lake::{Changed, KeySet, LakeTable, changed_rows};
+
+/// The distinct keys that changed.
+pub struct ChangedKeys {
+    /// One row a key, one column a column of `replace_by`.
+    pub rows: RecordBatch,
+    /// The same, to be looked up.
+    pub set: KeySet,
+}
+
+/// The keys whose rows in an input changed since the versions that the table has seen; `None` when that cannot be told.
+///
+/// # Errors
+/// When storage fails.
+pub async fn changed(
+    ctx: &SessionContext,
+    table: &Table,
+    replace_by: &[String],
+    inputs: &[(&KeyedInput, &LakeTable, u64)],
+) -> Result<Option<ChangedKeys>> {
+    let schema = key_schema(table, replace_by);
+    let mut set = KeySet::default();
+    let mut keys = Vec::new();
+    for (keyed, input, since) in inputs {
+        let columns = columns_of(&keyed.key);
+        let Changed::Rows(batches) = changed_rows(input, *since, &columns).await? else { return Ok(None) };
+        for batch in batches {
+            let batch = evaluate(ctx, &keyed.key, &schema, &batch).at(&table.name)?;
+            keys.push(set.add_new(&batch)?);
+        }
+    }
+    Ok(Some(ChangedKeys { rows: concat_batches(&schema, &keys)?, set }))
+}
+
+/// The columns of `replace_by`, with their declared types.
+pub fn key_schema(table: &Table, replace_by: &[String]) -> SchemaRef {
+    let columns = replace_by.iter().filter_map(|name| table.column(name));
+    let fields = columns.map(|column| Field::new(&column.name, column.data_type.clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn columns_of(exprs: &[Expr]) -> Vec<String> {
+    let mut names: Vec<String> =
+        exprs.iter().flat_map(|expr| expr.column_refs()).map(|column| column.name.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The key expressions over changed rows.
+fn evaluate(ctx: &SessionContext, key: &[Expr], schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+    let of_batch = DFSchema::try_from(batch.schema())?;
+    let columns = key.iter().zip(schema.fields()).map(|(expr, field)| {
+        let values = ctx.create_physical_expr(expr.clone(), &of_batch)?.evaluate(batch)?;
+        Ok(cast(&values.into_array(batch.num_rows())?, field.data_type())?)
+    });
+    let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+}

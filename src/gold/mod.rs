@@ -1,0 +1,7 @@
+//! Gold, and whatever else is derived from tables of the lake: recomputed for the keys that changed ([`by_key`]), or
+//! whole ([`whole`]).
+
+pub mod by_key;
+mod keys;
+mod output;
+pub mod whole;

@@ -1,0 +1,180 @@
+//! The lake: the only place that imports deltalake. Tables are opened, written and committed here.
+//!
+//! `<lake>/<stage>/<table>` is a plain Delta directory. Whatever a commit must record with its rows, the position
+//! that they came from above all, travels in the same commit ([`Commit`]).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::StructType;
+use deltalake::protocol::SaveMode;
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use url::Url;
+
+use crate::error::{Error, Place, Result};
+
+mod changes;
+mod commit;
+mod lease;
+mod lookup;
+mod reader;
+mod rewrite;
+mod spec;
+mod table;
+mod writer;
+
+pub use deltalake::kernel::{Add, AddCDCFile};
+
+pub use changes::{Changed, changed_rows};
+pub use commit::{Commit, Follower};
+pub use lease::Lease;
+pub use reader::{RowGroup, read_file, row_groups};
+pub use lookup::{KeySet, Match, hash_keys, lookup};
+pub use rewrite::{Rewrite, change_file, rewrite_without};
+pub use spec::TableSpec;
+pub use table::{DataFile, LakeTable};
+pub use writer::{FileWriter, TableWriter};
+
+/// A folder, or a place in an object store, that holds tables.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    root: Url,
+}
+
+impl Lake {
+    /// The lake at a path or URI; nothing is read or made yet.
+    ///
+    /// # Errors
+    /// When the text is no path and no URI.
+    pub fn at(location: &str) -> Result<Self> {
+        let root = match Url::parse(location) {
+            Ok(url) if location.contains("://") => url,
+            _ => {
+                let path = std::path::absolute(location).at(format!("lake '{location}'"))?;
+                Url::from_directory_path(&path)
+                    .map_err(|()| Error::usage(format!("lake '{location}': not an absolute path")))?
+            }
+        };
+        if root.scheme() != "file" {
+            return Err(Error::usage(format!("lake '{location}': '{}' is not a kind of place for a lake", root.scheme()))
+                .hint("give a folder, for example --lake lake"));
+        }
+        Ok(Self { root })
+    }
+
+    /// The lake's folder, where it has one.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.root.to_file_path().ok()
+    }
+
+    /// A table's place.
+    ///
+    /// # Errors
+    /// When the name cannot be part of a URI.
+    pub fn table_url(&self, name: &str) -> Result<Url> {
+        let mut url = self.root.clone();
+        url.path_segments_mut()
+            .map_err(|()| Error::usage("the lake's URI cannot have parts"))?
+            .pop_if_empty()
+            .extend(name.split('.'))
+            .push("");
+        Ok(url)
+    }
+
+    /// Opens a table at its newest version; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the table's log cannot be read.
+    pub async fn open(&self, name: &str) -> Result<Option<LakeTable>> {
+        self.load(name, None).await
+    }
+
+    /// Opens a table as it was at a version; `None` when there is no such table.
+    ///
+    /// # Errors
+    /// When the version does not exist or the log cannot be read.
+    pub async fn open_at(&self, name: &str, version: u64) -> Result<Option<LakeTable>> {
+        self.load(name, Some(version)).await
+    }
+
+    async fn load(&self, name: &str, version: Option<u64>) -> Result<Option<LakeTable>> {
+        if let Some(folder) = self.folder()
+            && !has_log(&folder, name)
+        {
+            return Ok(None);
+        }
+        let mut builder = DeltaTableBuilder::from_url(self.table_url(name)?).at(name)?;
+        if let Some(version) = version {
+            builder = builder.with_version(version);
+        }
+        match builder.load().await {
+            Ok(table) => Ok(Some(LakeTable::new(name, table)?)),
+            Err(DeltaTableError::NotATable(_)) if version.is_none() => Ok(None),
+            Err(error) => Err(Error::from(error).at(name)),
+        }
+    }
+
+    /// Opens a table, and makes it when there is none.
+    ///
+    /// # Errors
+    /// When the table cannot be made or its log cannot be read.
+    pub async fn open_or_create(&self, spec: &TableSpec) -> Result<LakeTable> {
+        match self.open(&spec.name).await? {
+            Some(table) => Ok(table),
+            None => self.create(spec).await,
+        }
+    }
+
+    async fn create(&self, spec: &TableSpec) -> Result<LakeTable> {
+        let url = self.table_url(&spec.name)?;
+        if let Ok(path) = url.to_file_path() {
+            std::fs::create_dir_all(&path).at(path.display())?;
+        }
+        let schema: StructType = spec.arrow_schema().as_ref().try_into_kernel().at(&spec.name)?;
+        let name = spec.name.rsplit('.').next().unwrap_or(&spec.name);
+        let table = DeltaTable::try_from_url(url).await.at(&spec.name)?;
+        let table = table
+            .create()
+            .with_save_mode(SaveMode::Ignore)
+            .with_table_name(name)
+            .with_comment(&spec.description)
+            .with_columns(schema.fields().cloned())
+            .with_configuration(spec.properties().into_iter().map(|(key, value)| (key, Some(value))))
+            .await
+            .at(&spec.name)?;
+        LakeTable::new(&spec.name, table)
+    }
+
+    /// The names of all tables that lie in the lake, sorted.
+    ///
+    /// # Errors
+    /// When the lake's folder cannot be listed.
+    pub fn tables(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let Some(root) = self.folder() else { return Ok(names) };
+        for stage in ["bronze", "silver", "gold", "ops"] {
+            let folder = root.join(stage);
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let name = entry.at(folder.display())?.file_name().to_string_lossy().into_owned();
+                let name = format!("{stage}.{name}");
+                if has_log(&root, &name) {
+                    names.push(name);
+                }
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Whether a local lake has a table of this name: a look at one folder, where asking Delta lists it.
+fn has_log(root: &Path, name: &str) -> bool {
+    let mut folder = root.to_owned();
+    folder.extend(name.split('.'));
+    folder.join("_delta_log").is_dir()
+}
+
+/// A store that is rooted at a table.
+pub(crate) type Store = Arc<dyn deltalake::ObjectStore>;

@@ -1,0 +1,137 @@
+//! Reads single data files, where the place of a row in its file matters.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use deltalake::Path;
+use deltalake::parquet::arrow::ProjectionMask;
+use deltalake::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use deltalake::parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use deltalake::parquet::errors::ParquetError;
+use deltalake::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, TryStreamExt};
+use object_store::ObjectStoreExt;
+
+use super::{DataFile, LakeTable, Store};
+use crate::error::{Error, Place, Result};
+
+/// Rows of a batch that a file is read in.
+const BATCH_ROWS: usize = 8192;
+
+pub(super) type FileReader = ParquetRecordBatchStreamBuilder<StoredFile>;
+
+/// A file in an object store, for Parquet to read from.
+#[derive(Debug, Clone)]
+pub(super) struct StoredFile {
+    store: Store,
+    path: Path,
+    size: u64,
+}
+
+type ParquetResult<T> = std::result::Result<T, ParquetError>;
+
+impl AsyncFileReader for StoredFile {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        async move { self.store.get_range(&self.path, range).await.map_err(|error| ParquetError::External(error.into())) }
+            .boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        async move {
+            self.store.get_ranges(&self.path, &ranges).await.map_err(|error| ParquetError::External(error.into()))
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.size;
+            let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
+            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+        }
+        .boxed()
+    }
+}
+
+/// Opens a file of a table; `columns` in the order of the file, all of them when `None`.
+pub(super) async fn open(table: &LakeTable, path: &str, size: u64, columns: Option<&[String]>) -> Result<FileReader> {
+    let place = || format!("{}: {path}", table.name);
+    let reader = StoredFile { store: table.store(), path: Path::parse(path).at(place())?, size };
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.at(place())?.with_batch_size(BATCH_ROWS);
+    let Some(columns) = columns else { return Ok(builder) };
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
+    Ok(builder.with_projection(mask))
+}
+
+/// All rows of some columns of a file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn read_columns(table: &LakeTable, path: &str, size: u64, columns: &[String]) -> Result<Vec<RecordBatch>> {
+    let reader = open(table, path, size, Some(columns)).await?;
+    reader.build().at(path)?.try_collect().await.at(format!("{}: {path}", table.name))
+}
+
+/// All rows of a data file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn read_file(table: &LakeTable, file: &DataFile) -> Result<Vec<RecordBatch>> {
+    let reader = open(table, &file.path, file.size, None).await?;
+    reader.build().at(&file.path)?.try_collect().await.at(&file.path)
+}
+
+/// A row group of a data file, still to be read.
+pub struct RowGroup {
+    store: Store,
+    path: Path,
+    size: u64,
+    metadata: Arc<ParquetMetaData>,
+    index: usize,
+}
+
+impl RowGroup {
+    /// Its rows, with columns typed as in `schema`, which must be the file's own but for views of strings.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read(self, schema: &SchemaRef) -> Result<impl Stream<Item = Result<RecordBatch>> + use<>> {
+        let place = self.path.to_string();
+        let reader = StoredFile { store: self.store, path: self.path, size: self.size };
+        let options = ArrowReaderOptions::new().with_schema(schema.clone());
+        let metadata = ArrowReaderMetadata::try_new(self.metadata, options).at(&place)?;
+        let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
+            .with_batch_size(BATCH_ROWS)
+            .with_row_groups(vec![self.index])
+            .build()
+            .at(&place)?;
+        Ok(stream.map_err(move |error| Error::from(error).at(&place)))
+    }
+}
+
+/// The row groups of some files of a table.
+///
+/// # Errors
+/// When a file's footer cannot be read.
+pub async fn row_groups(table: &LakeTable, files: &[DataFile]) -> Result<Vec<RowGroup>> {
+    let mut groups = Vec::new();
+    for file in files {
+        let metadata = open(table, &file.path, file.size, None).await?.metadata().clone();
+        let path = Path::parse(&file.path).at(&table.name)?;
+        groups.extend((0..metadata.num_row_groups()).map(|index| RowGroup {
+            store: table.store(),
+            path: path.clone(),
+            size: file.size,
+            metadata: metadata.clone(),
+            index,
+        }));
+    }
+    Ok(groups)
+}

@@ -1,0 +1,78 @@
+//! What a table in the lake is made from: columns with comments, and how Delta is to keep it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use deltalake::kernel::StructType;
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+
+use crate::contract::{Column, Definition, Table};
+use crate::error::{Place, Result};
+
+/// A table as its contract, or the program itself for those of `ops`, describes it.
+#[derive(Debug, Clone)]
+pub struct TableSpec {
+    /// `<stage>.<name>`.
+    pub name: String,
+    /// Stands on the Delta table.
+    pub description: String,
+    /// In the order in which they are stored.
+    pub columns: Vec<Column>,
+    /// Columns whose minimum and maximum stand in clear text in the Delta log.
+    pub statistics: Vec<String>,
+    /// Columns with a bloom filter in each data file: those that rows are looked up by.
+    pub lookup: Vec<String>,
+    /// Changed rows are recorded in the change data feed.
+    pub change_feed: bool,
+}
+
+impl TableSpec {
+    /// The spec of a table of a contract.
+    pub fn of(table: &Table) -> Self {
+        let lookup = match &table.definition {
+            Definition::ByRecord { .. } => table.key.clone(),
+            Definition::ByKey { replace_by, .. } => replace_by.clone(),
+            Definition::Bronze { .. } | Definition::Whole { .. } => Vec::new(),
+        };
+        Self {
+            name: table.name.to_string(),
+            description: table.description.clone(),
+            columns: table.columns.clone(),
+            statistics: table.statistics.clone(),
+            lookup,
+            change_feed: !matches!(table.definition, Definition::Bronze { .. }),
+        }
+    }
+
+    /// The Arrow schema of the data files, comments included.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let fields = self.columns.iter().map(|column| {
+            Field::new(&column.name, column.data_type.clone(), !column.required)
+                .with_metadata(HashMap::from([("comment".to_owned(), column.comment.clone())]))
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// The Delta schema.
+    ///
+    /// # Errors
+    /// When a column's type has no counterpart in Delta.
+    pub fn delta_schema(&self) -> Result<StructType> {
+        self.arrow_schema().as_ref().try_into_kernel().at(&self.name)
+    }
+
+    /// The Delta table properties.
+    pub fn properties(&self) -> Vec<(&'static str, String)> {
+        let statistics = if self.statistics.is_empty() {
+            ("delta.dataSkippingNumIndexedCols", "0".to_owned())
+        } else {
+            ("delta.dataSkippingStatsColumns", self.statistics.join(","))
+        };
+        let mut properties = vec![statistics];
+        if self.change_feed {
+            properties.push(("delta.enableChangeDataFeed", "true".to_owned()));
+        }
+        properties
+    }
+}

@@ -1,0 +1,171 @@
+//! A table of the lake at one version.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use deltalake::DeltaTable;
+use deltalake::datafusion::catalog::TableProvider;
+use deltalake::datafusion::prelude::SessionContext;
+use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
+use deltalake::table::state::DeltaTableState;
+use deltalake::kernel::{Action, Add, LogicalFileView, MetadataExt, Remove, new_metadata};
+use serde_json::Value;
+
+use super::{Store, TableSpec};
+use crate::error::{Place, Result};
+
+/// A data file of a table.
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    /// Relative to the table.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Rows, from its statistics.
+    pub rows: Option<u64>,
+    add: Add,
+}
+
+impl DataFile {
+    /// The file that an action adds.
+    pub fn of(add: Add) -> Self {
+        let stats: Option<Value> = add.stats.as_deref().and_then(|stats| serde_json::from_str(stats).ok());
+        let rows = stats.and_then(|stats| stats.get("numRecords")?.as_u64());
+        Self { path: add.path.clone(), size: u64::try_from(add.size).unwrap_or_default(), rows, add }
+    }
+
+    /// The action that added it.
+    pub fn add(&self) -> &Add {
+        &self.add
+    }
+
+    /// The action that takes the file out of the table.
+    pub fn remove(&self) -> Remove {
+        Remove {
+            path: self.add.path.clone(),
+            data_change: true,
+            deletion_timestamp: Some(chrono::Utc::now().timestamp_millis()),
+            extended_file_metadata: Some(true),
+            partition_values: Some(self.add.partition_values.clone()),
+            size: Some(self.add.size),
+            ..Remove::default()
+        }
+    }
+
+    /// The largest value of a whole-number column, from the file's statistics.
+    pub fn max_integer(&self, column: &str) -> Option<i64> {
+        let stats: Value = serde_json::from_str(self.add.stats.as_deref()?).ok()?;
+        stats.get("maxValues")?.get(column)?.as_i64()
+    }
+}
+
+/// A table of the lake at one version.
+#[derive(Debug, Clone)]
+pub struct LakeTable {
+    /// `<stage>.<name>`.
+    pub name: String,
+    table: DeltaTable,
+    schema: SchemaRef,
+}
+
+impl LakeTable {
+    pub(super) fn new(name: &str, table: DeltaTable) -> Result<Self> {
+        let schema = arrow_schema(name, &table)?;
+        Ok(Self { name: name.to_owned(), table, schema })
+    }
+
+    /// Takes over the state after a commit.
+    pub(super) fn set_state(&mut self, state: DeltaTableState) -> Result<()> {
+        self.table.state = Some(state);
+        self.schema = arrow_schema(&self.name, &self.table)?;
+        Ok(())
+    }
+
+    /// The version that was opened or last committed.
+    pub fn version(&self) -> u64 {
+        self.table.version().unwrap_or_default()
+    }
+
+    /// The schema of the table's data files.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The Delta table itself.
+    pub fn delta(&self) -> &DeltaTable {
+        &self.table
+    }
+
+    /// A store rooted at the table.
+    pub fn store(&self) -> Store {
+        self.table.object_store()
+    }
+
+    /// The data files of this version.
+    ///
+    /// # Errors
+    /// When the snapshot is not loaded.
+    pub fn files(&self) -> Result<Vec<DataFile>> {
+        let snapshot = self.table.snapshot().at(&self.name)?;
+        let add = |view: LogicalFileView| Add {
+            path: view.path().into_owned(),
+            size: view.size(),
+            modification_time: view.modification_time(),
+            data_change: true,
+            stats: view.stats(),
+            ..Add::default()
+        };
+        Ok(snapshot.log_data().iter().map(|view| DataFile::of(add(view))).collect())
+    }
+
+    /// The rows of this version, from the files' statistics.
+    ///
+    /// # Errors
+    /// When the snapshot is not loaded.
+    pub fn row_count(&self) -> Result<u64> {
+        Ok(self.files()?.iter().filter_map(|file| file.rows).sum())
+    }
+
+    /// How far the table has come with an input: what a commit recorded under this name, see [`super::Commit`].
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn position(&self, name: &str) -> Result<Option<i64>> {
+        let snapshot = self.table.snapshot().at(&self.name)?;
+        snapshot.transaction_version(self.table.log_store().as_ref(), name).await.at(&self.name)
+    }
+
+    /// What SQL reads the table through.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be scanned.
+    pub async fn provider(&self, ctx: &SessionContext) -> Result<Arc<dyn TableProvider>> {
+        self.table.update_datafusion_session(&ctx.state()).at(&self.name)?;
+        self.table.table_provider().with_session(Arc::new(ctx.state())).await.at(&self.name)
+    }
+
+    /// The metadata action that gives the table the columns and description of a spec; `None` when it has them.
+    ///
+    /// # Errors
+    /// When a type has no counterpart in Delta.
+    pub fn metadata_change(&self, spec: &TableSpec) -> Result<Option<Action>> {
+        let snapshot = self.table.snapshot().at(&self.name)?;
+        let current = snapshot.metadata();
+        let schema = spec.delta_schema()?;
+        if *snapshot.schema().as_ref() == schema && current.description() == Some(spec.description.as_str()) {
+            return Ok(None);
+        }
+        let name = spec.name.rsplit('.').next().unwrap_or(&spec.name).to_owned();
+        let metadata = new_metadata(&schema, Vec::<String>::new(), spec.properties())
+            .and_then(|metadata| metadata.with_table_id(current.id().to_owned()))
+            .and_then(|metadata| metadata.with_name(name))
+            .and_then(|metadata| metadata.with_description(spec.description.clone()))
+            .at(&self.name)?;
+        Ok(Some(Action::Metadata(metadata)))
+    }
+}
+
+fn arrow_schema(name: &str, table: &DeltaTable) -> Result<SchemaRef> {
+    let schema: Schema = table.snapshot().at(name)?.schema().as_ref().try_into_arrow().at(name)?;
+    Ok(Arc::new(schema))
+}

@@ -1,0 +1,165 @@
+//! Writes rows into data files that no commit names yet.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use deltalake::datafile::writer::{PartitionWriter, PartitionWriterConfig};
+use deltalake::kernel::Add;
+use deltalake::parquet::basic::{Compression, ZstdLevel};
+use deltalake::parquet::file::properties::WriterProperties;
+use deltalake::parquet::schema::types::ColumnPath;
+
+use super::{LakeTable, Store, TableSpec};
+use crate::error::{Place, Result};
+
+/// Rows and bytes of a row group: small enough that a few open files stay within memory.
+const ROW_GROUP_ROWS: usize = 128 * 1024;
+const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
+/// Rows of a data file, after which the next one begins.
+const FILE_ROWS: usize = 1024 * 1024;
+/// Bytes in memory, before encoding, of a data file, after which the next one begins.
+const FILE_BYTES: usize = 256 * 1024 * 1024;
+/// A bloom filter's chance of a wrong yes: an increment asks for thousands of keys, and one wrong yes reads a row group.
+const BLOOM_FPP: f64 = 1e-5;
+
+/// Writes one data file.
+pub struct FileWriter {
+    writer: PartitionWriter,
+    schema: SchemaRef,
+    rows: usize,
+    bytes: usize,
+}
+
+impl FileWriter {
+    /// A data file of a table.
+    ///
+    /// # Errors
+    /// When the writer's settings do not fit the table.
+    pub fn new(table: &LakeTable, spec: &TableSpec) -> Result<Self> {
+        Self::with(table.store(), file_schema(spec), properties(spec)?, Some(spec.statistics.clone()), "")
+    }
+
+    /// A file of changed rows, in `_change_data`.
+    pub(super) fn of_changes(table: &LakeTable, schema: SchemaRef) -> Result<Self> {
+        let properties = WriterProperties::builder().set_compression(zstd()?).build();
+        Self::with(table.store(), schema, properties, Some(Vec::new()), "_change_data")
+    }
+
+    fn with(
+        store: Store,
+        schema: SchemaRef,
+        properties: WriterProperties,
+        statistics: Option<Vec<String>>,
+        prefix: &str,
+    ) -> Result<Self> {
+        let config = PartitionWriterConfig::try_new(
+            schema.clone(),
+            Default::default(),
+            Some(properties),
+            None,
+            None,
+            None,
+            Some(deltalake::Path::from(prefix)),
+        )?;
+        let writer = PartitionWriter::try_with_config(store, config, Default::default(), statistics)?;
+        Ok(Self { writer, schema, rows: 0, bytes: 0 })
+    }
+
+    /// Writes rows; their columns must be those of the file, in its order, whatever the schema says of nulls.
+    ///
+    /// # Errors
+    /// When a required column holds a null, or storage fails.
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let batch = RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec())?;
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
+        Ok(self.writer.write(&batch).await?)
+    }
+
+    /// Whether the file is large enough.
+    pub fn is_full(&self) -> bool {
+        self.rows >= FILE_ROWS || self.bytes >= FILE_BYTES
+    }
+
+    /// Ends the file; `None` when no row was written.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn close(self) -> Result<Option<Add>> {
+        Ok(self.writer.close().await?.pop())
+    }
+}
+
+/// Writes any number of rows into as many data files as they need.
+pub struct TableWriter {
+    table: LakeTable,
+    spec: TableSpec,
+    current: Option<FileWriter>,
+    adds: Vec<Add>,
+}
+
+impl TableWriter {
+    /// A writer for a table.
+    pub fn new(table: &LakeTable, spec: &TableSpec) -> Self {
+        Self { table: table.clone(), spec: spec.clone(), current: None, adds: Vec::new() }
+    }
+
+    /// Writes rows, see [`FileWriter::write`].
+    ///
+    /// # Errors
+    /// When a required column holds a null, or storage fails.
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let writer = match &mut self.current {
+            Some(writer) => writer,
+            None => self.current.insert(FileWriter::new(&self.table, &self.spec)?),
+        };
+        writer.write(batch).await.at(&self.spec.name)?;
+        if writer.is_full() {
+            self.end_file().await?;
+        }
+        Ok(())
+    }
+
+    async fn end_file(&mut self) -> Result<()> {
+        if let Some(writer) = self.current.take() {
+            self.adds.extend(writer.close().await.at(&self.spec.name)?);
+        }
+        Ok(())
+    }
+
+    /// Ends the last file and gives the actions that add all of them.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn close(mut self) -> Result<Vec<Add>> {
+        self.end_file().await?;
+        Ok(self.adds)
+    }
+}
+
+/// The schema of a table's data files: Parquet needs no comments.
+fn file_schema(spec: &TableSpec) -> SchemaRef {
+    let fields = spec.arrow_schema();
+    let plain = fields.fields().iter().map(|field| field.as_ref().clone().with_metadata(Default::default()));
+    Arc::new(arrow::datatypes::Schema::new(plain.collect::<Vec<_>>()))
+}
+
+fn zstd() -> Result<Compression> {
+    Ok(Compression::ZSTD(ZstdLevel::try_new(1)?))
+}
+
+fn properties(spec: &TableSpec) -> Result<WriterProperties> {
+    let mut builder = WriterProperties::builder()
+        .set_compression(zstd()?)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
+    for column in &spec.lookup {
+        let path = ColumnPath::from(column.as_str());
+        builder = builder.set_column_bloom_filter_enabled(path.clone(), true).set_column_bloom_filter_fpp(path, BLOOM_FPP);
+    }
+    Ok(builder.build())
+}

@@ -1,0 +1,249 @@
+//! The lake's own history: `ops.runs`, `ops.files`, `ops.expectations`, `ops.releases`. Delta tables like the others.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::json::ReaderBuilder;
+use serde::Serialize;
+
+use crate::contract::Column;
+use crate::error::{Place, Result};
+use crate::lake::{Add, Follower, Lake, TableSpec, TableWriter};
+
+/// A row of `ops.files`: what was found of a file, and what became of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct FileRow {
+    /// The run that looked at it.
+    pub run: String,
+    /// The source, `<pipeline>.<source>`.
+    pub source: String,
+    /// The batch that its records are in; none when it brought none.
+    pub batch: Option<i64>,
+    /// Where it lies.
+    pub uri: String,
+    /// Bytes.
+    pub size: i64,
+    /// When it was last modified, microseconds since the epoch.
+    pub modified_at: i64,
+    /// BLAKE3 of its bytes.
+    pub content_hash: Option<String>,
+    /// What happened: see [`files`].
+    pub event: String,
+    /// Records that it brought.
+    pub records: i64,
+    /// What is wrong with it, and at which byte.
+    pub reason: Option<String>,
+    /// When it was looked at, microseconds since the epoch.
+    pub seen_at: i64,
+}
+
+/// A row of `ops.expectations`: `input = passed + failed`, and for the table `input = passed + quarantined`.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExpectationRow {
+    /// The run.
+    pub run: String,
+    /// The table.
+    pub table: String,
+    /// The expectation; `*` is the table as a whole.
+    pub expectation: String,
+    /// `warn`, `quarantine` or `fail`.
+    pub severity: String,
+    /// Rows that were looked at.
+    pub input: i64,
+    /// Rows for which it holds.
+    pub passed: i64,
+    /// Rows for which it does not.
+    pub failed: i64,
+    /// When, microseconds since the epoch.
+    pub checked_at: i64,
+}
+
+/// A row of `ops.runs`: what a run did to a table.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunRow {
+    /// The run.
+    pub run: String,
+    /// The table.
+    pub table: String,
+    /// `bronze`, `silver` or `gold`.
+    pub stage: String,
+    /// `done` or `failed`.
+    pub status: String,
+    /// Why the table was refreshed.
+    pub cause: Option<String>,
+    /// Rows in.
+    pub input: i64,
+    /// Rows that passed.
+    pub passed: i64,
+    /// Rows set aside.
+    pub quarantined: i64,
+    /// Rows that are new in the table.
+    pub written: i64,
+    /// Rows that went.
+    pub replaced: i64,
+    /// The table's version afterwards.
+    pub version: Option<i64>,
+    /// The error, without values from data.
+    pub error: Option<String>,
+    /// When the run began, microseconds since the epoch.
+    pub started_at: i64,
+    /// When it ended.
+    pub ended_at: i64,
+}
+
+/// A row of `ops.releases`: the version of a table in a release.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReleaseRow {
+    /// Counts from 1.
+    pub release: i64,
+    /// The run that published it.
+    pub run: String,
+    /// The table.
+    pub table: String,
+    /// Its version.
+    pub version: i64,
+    /// When, microseconds since the epoch.
+    pub published_at: i64,
+}
+
+fn column(name: &str, data_type: DataType, required: bool, comment: &str) -> Column {
+    Column { name: name.to_owned(), data_type, required, comment: comment.to_owned() }
+}
+
+fn text(name: &str, required: bool, comment: &str) -> Column {
+    column(name, DataType::Utf8, required, comment)
+}
+
+fn number(name: &str, required: bool, comment: &str) -> Column {
+    column(name, DataType::Int64, required, comment)
+}
+
+fn time(name: &str, comment: &str) -> Column {
+    column(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true, comment)
+}
+
+fn spec(name: &str, description: &str, columns: Vec<Column>) -> TableSpec {
+    TableSpec {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        columns,
+        statistics: Vec::new(),
+        lookup: Vec::new(),
+        change_feed: false,
+    }
+}
+
+/// `ops.files`, the ledger of all files that were ever looked at.
+pub fn files() -> TableSpec {
+    spec(
+        "ops.files",
+        "Every file that was looked at, and what became of it; a row each time that something about it was new.",
+        vec![
+            text("run", true, "The run that looked at it."),
+            text("source", true, "The source, <pipeline>.<source>."),
+            number("batch", false, "The batch that its records are in; NULL when it brought none."),
+            text("uri", true, "Where it lies."),
+            number("size", true, "Bytes."),
+            time("modified_at", "When it was last modified."),
+            text("content_hash", false, "BLAKE3 of its bytes; NULL when it could not be read."),
+            text(
+                "event",
+                true,
+                "new; changed: other content under a known name; touched: the same content, modified later; \
+                 duplicate: known content under another name; unreadable.",
+            ),
+            number("records", true, "Records that it brought."),
+            text("reason", false, "What is wrong with it, and at which byte."),
+            time("seen_at", "When it was looked at."),
+        ],
+    )
+}
+
+/// `ops.expectations`, the counts of every check.
+pub fn expectations() -> TableSpec {
+    spec(
+        "ops.expectations",
+        "What every expectation found, a run and table; input = passed + failed.",
+        vec![
+            text("run", true, "The run."),
+            text("table", true, "The table."),
+            text("expectation", true, "The expectation; * is the table as a whole: passed or quarantined."),
+            text("severity", true, "warn, quarantine or fail."),
+            number("input", true, "Rows that were looked at."),
+            number("passed", true, "Rows for which it holds."),
+            number("failed", true, "Rows for which it does not."),
+            time("checked_at", "When."),
+        ],
+    )
+}
+
+/// `ops.runs`, what each run did to each table.
+pub fn runs() -> TableSpec {
+    spec(
+        "ops.runs",
+        "What each run did to each table that it changed or failed at.",
+        vec![
+            text("run", true, "The run."),
+            text("table", true, "The table."),
+            text("stage", true, "bronze, silver or gold."),
+            text("status", true, "done or failed."),
+            text("cause", false, "Why the table was refreshed."),
+            number("input", true, "Rows in."),
+            number("passed", true, "Rows that passed."),
+            number("quarantined", true, "Rows set aside."),
+            number("written", true, "Rows that are new in the table."),
+            number("replaced", true, "Rows that went."),
+            number("version", false, "The table's version afterwards."),
+            text("error", false, "The error, without values from data."),
+            time("started_at", "When the run began."),
+            time("ended_at", "When the run ended."),
+        ],
+    )
+}
+
+/// `ops.releases`, table versions that belong together.
+pub fn releases() -> TableSpec {
+    spec(
+        "ops.releases",
+        "The table versions that belong together, published by a run in one commit.",
+        vec![
+            number("release", true, "Counts from 1."),
+            text("run", true, "The run that published it."),
+            text("table", true, "The table."),
+            number("version", true, "Its version."),
+            time("published_at", "When."),
+        ],
+    )
+}
+
+/// Rows as the columns of a spec.
+///
+/// # Errors
+/// When a row does not have them; a defect.
+pub fn batch<T: Serialize>(spec: &TableSpec, rows: &[T]) -> Result<RecordBatch> {
+    let schema: SchemaRef = Arc::new(spec.arrow_schema().as_ref().clone());
+    let mut decoder = ReaderBuilder::new(schema.clone()).with_batch_size(rows.len().max(1)).build_decoder()?;
+    decoder.serialize(rows).at(&spec.name)?;
+    Ok(decoder.flush()?.unwrap_or_else(|| RecordBatch::new_empty(schema)))
+}
+
+/// Writes rows into files of a table of `ops` that no commit names yet.
+///
+/// # Errors
+/// When storage fails.
+pub async fn write<T: Serialize>(lake: &Lake, spec: &TableSpec, rows: &[T]) -> Result<Vec<Add>> {
+    let table = lake.open_or_create(spec).await?;
+    let mut writer = TableWriter::new(&table, spec);
+    writer.write(&batch(spec, rows)?).await?;
+    writer.close().await
+}
+
+/// Rows of `ops` that another table's commit carries.
+///
+/// # Errors
+/// When storage fails.
+pub async fn follower<T: Serialize>(lake: &Lake, spec: &TableSpec, rows: &[T]) -> Result<Follower> {
+    let adds = write(lake, spec, rows).await?;
+    Ok(Follower { table: spec.name.clone(), adds, removes: Vec::new() })
+}

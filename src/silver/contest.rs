@@ -1,0 +1,132 @@
+//! Where silver's upsert is decided: of the rows of a key, the one with the highest sequence wins.
+//!
+//! Rows enter one by one, those of the run and those that the table already holds, in any order. Equal sequences are
+//! broken by the payload's hash, so that any order of arrival gives the same table; of equal payloads, the row that the
+//! table holds stays, so that nothing is written for them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// What a row competes with: sequence first, the payload's hash second. A missing sequence is the lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// The sequence, in an order-preserving form.
+    pub sequence: i64,
+    /// The payload's hash.
+    pub hash: i64,
+}
+
+/// Where a row stands: a file, by the number that the caller gave it, and the place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The file's number.
+    pub file: u32,
+    /// The row in it.
+    pub row: u32,
+}
+
+/// The best row of each key so far, and the rows that lost.
+#[derive(Debug, Default)]
+pub struct Contest {
+    best: HashMap<u128, (Rank, Place)>,
+    losers: HashMap<u32, Vec<u32>>,
+}
+
+impl Contest {
+    /// Enters a row of this run.
+    pub fn enter(&mut self, key: u128, rank: Rank, place: Place) {
+        match self.best.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert((rank, place));
+            }
+            Entry::Occupied(mut entry) if rank > entry.get().0 => {
+                let (_, loser) = entry.insert((rank, place));
+                self.losers.entry(loser.file).or_default().push(loser.row);
+            }
+            Entry::Occupied(_) => self.losers.entry(place.file).or_default().push(place.row),
+        }
+    }
+
+    /// Enters a row that the table holds; a key that no row of this run has is not asked for. Where the row of this run
+    /// wins, its place is returned: it is an update.
+    pub fn enter_held(&mut self, key: u128, rank: Rank, place: Place) -> Option<Place> {
+        let best = self.best.get_mut(&key)?;
+        if rank >= best.0 {
+            let (_, loser) = std::mem::replace(best, (rank, place));
+            self.losers.entry(loser.file).or_default().push(loser.row);
+            return None;
+        }
+        self.losers.entry(place.file).or_default().push(place.row);
+        Some(best.1)
+    }
+
+    /// The rows of a file that lost so far, ascending.
+    pub fn losers(&mut self, file: u32) -> Vec<u32> {
+        let mut rows = self.losers.get(&file).cloned().unwrap_or_default();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// The hashes of all keys.
+    pub fn keys(&self) -> impl Iterator<Item = u128> + '_ {
+        self.best.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Rank = Rank { sequence: 1, hash: 9 };
+    const NEW: Rank = Rank { sequence: 2, hash: 0 };
+
+    fn at(file: u32, row: u32) -> Place {
+        Place { file, row }
+    }
+
+    #[test]
+    fn the_highest_sequence_wins_in_any_order() {
+        for order in [[OLD, NEW], [NEW, OLD]] {
+            let mut contest = Contest::default();
+            for (row, rank) in order.into_iter().enumerate() {
+                contest.enter(7, rank, at(0, row as u32));
+            }
+            let loser = order.iter().position(|rank| *rank == OLD).unwrap() as u32;
+            assert_eq!(contest.losers(0), [loser]);
+        }
+    }
+
+    #[test]
+    fn equal_sequences_are_broken_by_the_hash() {
+        let mut contest = Contest::default();
+        contest.enter(7, Rank { sequence: 1, hash: 5 }, at(0, 0));
+        contest.enter(7, Rank { sequence: 1, hash: 4 }, at(0, 1));
+        contest.enter(7, Rank { sequence: 1, hash: 6 }, at(1, 0));
+        assert_eq!((contest.losers(0), contest.losers(1)), (vec![0, 1], vec![]));
+    }
+
+    #[test]
+    fn a_late_older_row_loses_to_the_one_that_is_held() {
+        let mut contest = Contest::default();
+        contest.enter(7, OLD, at(0, 0));
+        assert_eq!(contest.enter_held(7, NEW, at(5, 3)), None);
+        assert_eq!((contest.losers(0), contest.losers(5)), (vec![0], vec![]));
+    }
+
+    #[test]
+    fn the_same_payload_again_changes_nothing() {
+        let mut contest = Contest::default();
+        contest.enter(7, NEW, at(0, 0));
+        assert_eq!(contest.enter_held(7, NEW, at(5, 3)), None);
+        assert_eq!((contest.losers(0), contest.losers(5)), (vec![0], vec![]));
+    }
+
+    #[test]
+    fn a_newer_row_is_an_update_of_the_one_that_is_held() {
+        let mut contest = Contest::default();
+        contest.enter(7, NEW, at(0, 4));
+        assert_eq!(contest.enter_held(7, OLD, at(5, 3)), Some(at(0, 4)));
+        assert_eq!((contest.losers(0), contest.losers(5)), (vec![], vec![3]));
+        assert_eq!(contest.enter_held(8, OLD, at(5, 4)), None, "a key that is not asked for stays");
+    }
+}

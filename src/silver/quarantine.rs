@@ -1,0 +1,210 @@
+//! `silver.quarantine`: rows set aside, with all that is needed to try them again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+    new_null_array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use tokio::sync::Mutex;
+
+use crate::contract::Column;
+use crate::error::Result;
+use crate::lake::{Follower, KeySet, Lake, LakeTable, TableSpec, TableWriter, lookup, rewrite_without};
+
+/// The table's name.
+pub const QUARANTINE: &str = "silver.quarantine";
+
+/// A quarantine that several tasks write to.
+pub type SharedQuarantine = Arc<Mutex<Quarantine>>;
+
+/// The table's columns.
+pub fn spec() -> TableSpec {
+    let column = |name: &str, data_type: DataType, required: bool, comment: &str| Column {
+        name: name.to_owned(),
+        data_type,
+        required,
+        comment: comment.to_owned(),
+    };
+    let reasons = DataType::List(Arc::new(Field::new("element", DataType::Utf8, true)));
+    let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    TableSpec {
+        name: QUARANTINE.to_owned(),
+        description: "Rows that were set aside, with the reason and all that is needed to try them again.".to_owned(),
+        columns: vec![
+            column("table", DataType::Utf8, true, "The table that the row was meant for."),
+            column("reasons", reasons, true, "The expectations that it failed, or why it could not be read."),
+            column("payload", DataType::Utf8, false, "The record as it came; of a derived table, the row as JSON."),
+            column("payload_bytes", DataType::Binary, false, "The record as it came, when it is not UTF-8."),
+            column("_source", DataType::Utf8, true, "Where the record came from: a URI, or the input table."),
+            column("_row", DataType::Int64, false, "The record's position in its source, from 0."),
+            column("_batch", DataType::Int64, false, "The batch that brought the record."),
+            column("key", DataType::Utf8, false, "Of a derived table: the key that the row was computed for, as JSON."),
+            column("status", DataType::Utf8, true, "open, until the row is dealt with."),
+            column("_quarantined_at", time, true, "When the row was set aside."),
+        ],
+        statistics: vec!["table".to_owned(), "_batch".to_owned()],
+        lookup: vec!["key".to_owned()],
+        change_feed: true,
+    }
+}
+
+/// Collects the rows that one run sets aside for one table.
+pub struct Quarantine {
+    table: LakeTable,
+    writer: TableWriter,
+    for_table: String,
+    at: i64,
+    rows: u64,
+    unreadable: u64,
+    reasons: BTreeMap<String, u64>,
+}
+
+impl Quarantine {
+    /// Opens the quarantine for a table's rows; `at` is microseconds since the epoch.
+    ///
+    /// # Errors
+    /// When the quarantine cannot be opened or made.
+    pub async fn open(lake: &Lake, for_table: &str, at: i64) -> Result<Self> {
+        let spec = spec();
+        let table = lake.open_or_create(&spec).await?;
+        let writer = TableWriter::new(&table, &spec);
+        Ok(Self { table, writer, for_table: for_table.to_owned(), at, rows: 0, unreadable: 0, reasons: BTreeMap::new() })
+    }
+
+    /// Counts records that never became rows.
+    pub fn count_unreadable(&mut self, rows: u64) {
+        self.unreadable += rows;
+    }
+
+    /// Sets records aside; `place` holds their source, row and batch.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn add_records(
+        &mut self,
+        payload: &ArrayRef,
+        bytes: Option<&BinaryArray>,
+        place: [&ArrayRef; 3],
+        reasons: &[Vec<String>],
+    ) -> Result<()> {
+        let rows = payload.len();
+        let bytes: ArrayRef =
+            bytes.map_or_else(|| new_null_array(&DataType::Binary, rows), |bytes| Arc::new(bytes.clone()));
+        let [source, row, batch] = place.map(Clone::clone);
+        self.add(cast(payload, &DataType::Utf8)?, bytes, [source, row, batch], new_null_array(&DataType::Utf8, rows), reasons)
+            .await
+    }
+
+    /// Sets rows of a derived table aside, each as JSON, with the key that it was computed for.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn add_derived(&mut self, rows: Vec<String>, keys: Vec<String>, reasons: &[Vec<String>]) -> Result<()> {
+        let count = rows.len();
+        let source = Arc::new(StringArray::from(vec![self.for_table.as_str(); count])) as ArrayRef;
+        let none = new_null_array(&DataType::Int64, count);
+        let (payload, keys) = (StringArray::from(rows), StringArray::from(keys));
+        let bytes = new_null_array(&DataType::Binary, count);
+        self.add(Arc::new(payload), bytes, [source, none.clone(), none], Arc::new(keys), reasons).await
+    }
+
+    async fn add(
+        &mut self,
+        payload: ArrayRef,
+        bytes: ArrayRef,
+        [source, row, batch]: [ArrayRef; 3],
+        key: ArrayRef,
+        reasons: &[Vec<String>],
+    ) -> Result<()> {
+        let rows = payload.len();
+        self.rows += rows as u64;
+        let mut list = ListBuilder::new(StringBuilder::new()).with_field(Field::new("element", DataType::Utf8, true));
+        for row in reasons {
+            for reason in row {
+                list.values().append_value(reason);
+                *self.reasons.entry(reason.clone()).or_default() += 1;
+            }
+            list.append(true);
+        }
+        let same = |text: &str| Arc::new(StringArray::from(vec![text; rows])) as ArrayRef;
+        let at = TimestampMicrosecondArray::from(vec![self.at; rows]).with_timezone("UTC");
+        let columns = vec![
+            same(&self.for_table),
+            Arc::new(list.finish()),
+            payload,
+            bytes,
+            source,
+            row,
+            batch,
+            key,
+            same("open"),
+            Arc::new(at),
+        ];
+        self.writer.write(&RecordBatch::try_new(spec().arrow_schema(), columns)?).await
+    }
+
+    /// Ends the collection.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn close(self, replace: &Replace) -> Result<SetAside> {
+        let adds = self.writer.close().await?;
+        let mut follower = Follower { table: QUARANTINE.to_owned(), adds, removes: Vec::new() };
+        replaced(&self.table, &self.for_table, replace, &mut follower).await?;
+        let follower = (!follower.adds.is_empty() || !follower.removes.is_empty()).then_some(follower);
+        Ok(SetAside { rows: self.rows, unreadable: self.unreadable, reasons: self.reasons, follower })
+    }
+}
+
+/// Which rows of the quarantine the new ones stand in for.
+pub enum Replace {
+    /// None: what was set aside before stays.
+    Nothing,
+    /// All of the table's: it is computed anew.
+    All,
+    /// Those that were computed for these keys, as JSON.
+    Keys(Vec<String>),
+}
+
+/// What was set aside.
+pub struct SetAside {
+    /// Rows, unreadable records included.
+    pub rows: u64,
+    /// Records that never became rows.
+    pub unreadable: u64,
+    /// Rows a reason.
+    pub reasons: BTreeMap<String, u64>,
+    /// What the table's commit must carry.
+    pub follower: Option<Follower>,
+}
+
+async fn replaced(table: &LakeTable, for_table: &str, replace: &Replace, follower: &mut Follower) -> Result<()> {
+    let (names, mut keys) = match replace {
+        Replace::Nothing => return Ok(()),
+        Replace::All => (vec!["table".to_owned()], KeySet::default()),
+        Replace::Keys(_) => (vec!["key".to_owned(), "table".to_owned()], KeySet::default()),
+    };
+    let name = |rows: usize| Arc::new(StringArray::from(vec![for_table; rows])) as ArrayRef;
+    match replace {
+        Replace::Keys(values) => keys.add(&[Arc::new(StringArray::from(values.clone())), name(values.len())])?,
+        _ => keys.add(&[name(1)])?,
+    }
+    let files = table.files()?;
+    if files.is_empty() {
+        return Ok(());
+    }
+    let mut dead: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for found in lookup(table, &files, Arc::new(keys), &names, &[]).await? {
+        dead.entry(found.file).or_default().extend(found.rows);
+    }
+    for (file, rows) in dead {
+        let rewrite = rewrite_without(table, &spec(), &files[file], &rows).await?;
+        follower.removes.push(rewrite.remove);
+        follower.adds.extend(rewrite.add);
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The records of a bronze table as SQL sees them: payloads read as typed columns, streamed, batch by batch.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringViewArray, UInt32Array};
+use arrow::compute::{filter_record_batch, kernels::cmp, take_record_batch};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use deltalake::datafusion::catalog::TableProvider;
+use deltalake::datafusion::catalog::streaming::StreamingTable;
+use deltalake::datafusion::error::DataFusionError;
+use deltalake::datafusion::execution::TaskContext;
+use deltalake::datafusion::physical_plan::SendableRecordBatchStream;
+use deltalake::datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use deltalake::datafusion::physical_plan::streaming::PartitionStream;
+use futures::{Stream, TryStreamExt};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::decode::{Decoder, Unreadable};
+use super::quarantine::SharedQuarantine;
+use crate::contract::bronze_schema;
+use crate::error::{Error, Result};
+use crate::lake::{DataFile, LakeTable, RowGroup, row_groups};
+
+/// What of a bronze table is to be read, and where unreadable records go.
+pub struct Records {
+    bronze: LakeTable,
+    payload: Fields,
+    after: i64,
+    work: Mutex<VecDeque<RowGroup>>,
+    quarantine: SharedQuarantine,
+    schema: SchemaRef,
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "records of {} after batch {}", self.bronze.name, self.after)
+    }
+}
+
+impl Records {
+    /// The records of the batches after `after`.
+    ///
+    /// # Errors
+    /// When a data file's footer cannot be read.
+    pub async fn after(
+        bronze: LakeTable,
+        payload: &Fields,
+        after: i64,
+        quarantine: SharedQuarantine,
+    ) -> Result<Arc<Self>> {
+        let newer = |file: &DataFile| file.max_integer("_batch").is_none_or(|batch| batch > after);
+        let files: Vec<DataFile> = bronze.files()?.into_iter().filter(newer).collect();
+        let work = row_groups(&bronze, &files).await?.into();
+        let schema = record_schema(payload);
+        Ok(Arc::new(Self { bronze, payload: payload.clone(), after, work: Mutex::new(work), quarantine, schema }))
+    }
+
+    /// The records as a table that is read once, by so many tasks.
+    ///
+    /// # Errors
+    /// When the schemas do not fit; a defect.
+    pub fn table(self: &Arc<Self>, threads: usize) -> Result<Arc<dyn TableProvider>> {
+        let share = || Arc::new(Share(self.clone())) as Arc<dyn PartitionStream>;
+        let shares = (0..threads).map(|_| share()).collect();
+        Ok(Arc::new(StreamingTable::try_new(self.schema.clone(), shares)?))
+    }
+
+    fn next(&self) -> Option<RowGroup> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn stream(self: Arc<Self>) -> impl Stream<Item = Result<RecordBatch>> {
+        let groups = futures::stream::unfold(self.clone(), |records| async move {
+            let group = records.next()?;
+            let stream = group.read(&stored_schema()).await;
+            Some((stream, records))
+        });
+        groups.try_flatten().and_then(move |batch| {
+            let records = self.clone();
+            async move { records.decode(batch).await }
+        })
+    }
+
+    /// Reads the payloads of a stored batch; those that cannot be read are set aside.
+    async fn decode(&self, stored: RecordBatch) -> Result<RecordBatch> {
+        let newer = cmp::gt(stored.column(BATCH), &Int64Array::new_scalar(self.after))?;
+        let stored = if newer.true_count() == stored.num_rows() { stored } else { filter_record_batch(&stored, &newer)? };
+        let mut decoder = Decoder::new(&self.payload)?;
+        let texts: &StringViewArray = stored.column(PAYLOAD).as_string_view();
+        let mut read = Vec::with_capacity(stored.num_rows());
+        let mut unreadable: Vec<(u32, Unreadable)> = Vec::new();
+        let mut hashes = Vec::with_capacity(stored.num_rows());
+        for (row, text) in texts.iter().enumerate() {
+            match text.map_or(Err(Unreadable::NotUtf8), |text| decoder.read(text).map(|()| text)) {
+                Ok(text) => {
+                    read.push(row as u32);
+                    hashes.push(xxh3_64(text.as_bytes()) as i64);
+                }
+                Err(reason) => unreadable.push((row as u32, reason)),
+            }
+        }
+        if !unreadable.is_empty() {
+            self.set_aside(&stored, &unreadable).await?;
+        }
+        let stored = if unreadable.is_empty() { stored } else { take_record_batch(&stored, &UInt32Array::from(read))? };
+        let mut columns = decoder.finish()?;
+        let rescued = columns.pop().ok_or_else(|| Error::failed("a payload without columns"))?;
+        columns.extend([PAYLOAD, SOURCE, ROW, BATCH, INGESTED_AT].map(|index| stored.column(index).clone()));
+        columns.extend([rescued, Arc::new(Int64Array::from(hashes)) as ArrayRef]);
+        Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
+    }
+
+    async fn set_aside(&self, stored: &RecordBatch, unreadable: &[(u32, Unreadable)]) -> Result<()> {
+        let rows: Vec<u32> = unreadable.iter().map(|(row, _)| *row).collect();
+        let rows = take_record_batch(stored, &UInt32Array::from(rows))?;
+        let reasons = unreadable.iter().map(|(_, reason)| vec![format!("unreadable: {reason}")]).collect::<Vec<_>>();
+        let bytes: &BinaryArray = rows.column(PAYLOAD_BYTES).as_binary();
+        let mut quarantine = self.quarantine.lock().await;
+        quarantine.count_unreadable(unreadable.len() as u64);
+        quarantine
+            .add_records(
+                rows.column(PAYLOAD),
+                Some(bytes),
+                [SOURCE, ROW, BATCH].map(|index| rows.column(index)),
+                &reasons,
+            )
+            .await
+    }
+}
+
+/// One task's share of the records: whatever row group is next.
+#[derive(Debug)]
+struct Share(Arc<Records>);
+
+impl PartitionStream for Share {
+    fn schema(&self) -> &SchemaRef {
+        &self.0.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let stream = self.0.clone().stream().map_err(|error| DataFusionError::External(Box::new(error)));
+        Box::pin(RecordBatchStreamAdapter::new(self.0.schema.clone(), stream))
+    }
+}
+
+/// Places of the columns of [`stored_schema`].
+const PAYLOAD: usize = 0;
+const PAYLOAD_BYTES: usize = 1;
+const SOURCE: usize = 2;
+const ROW: usize = 3;
+const BATCH: usize = 4;
+const INGESTED_AT: usize = 5;
+
+/// How a bronze file is read: payloads as views, so that they pass through SQL without being copied.
+fn stored_schema() -> SchemaRef {
+    let time = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
+    Arc::new(Schema::new(vec![
+        Field::new("payload", DataType::Utf8View, true),
+        Field::new("payload_bytes", DataType::Binary, true),
+        Field::new("_source", DataType::Utf8, false),
+        Field::new("_row", DataType::Int64, false),
+        Field::new("_batch", DataType::Int64, false),
+        Field::new("_ingested_at", time, false),
+    ]))
+}
+
+/// [`bronze_schema`] with payloads as views.
+fn record_schema(payload: &Fields) -> SchemaRef {
+    let fields = bronze_schema(payload);
+    let viewed = fields.fields().iter().map(|field| match field.name().as_str() {
+        "payload" => Field::new("payload", DataType::Utf8View, true),
+        _ => field.as_ref().clone(),
+    });
+    Arc::new(Schema::new(viewed.collect::<Vec<_>>()))
+}

@@ -1,0 +1,315 @@
+//! Upsert by key into a Delta table, in bounded memory and one commit.
+//!
+//! The run's rows are written into new data files as they come, while a [`Contest`] keeps the best row of each key. At
+//! the end the table's own rows of those keys are looked up and enter too. Files with rows that lost are written anew
+//! without them, new files and old ones alike: an increment touches the files that hold its keys, no others.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+
+use super::contest::{Contest, Place, Rank};
+use crate::error::{Error, Result};
+use crate::lake::{
+    Commit, DataFile, FileWriter, KeySet, LakeTable, TableSpec, change_file, hash_keys, lookup, read_file,
+    rewrite_without,
+};
+
+/// The column that breaks ties, see [`super::contest`].
+const PAYLOAD_HASH: &str = "_payload_hash";
+/// Bytes of rows that wait in memory before they are written: small runs decide everything before they write.
+const BUFFER_BYTES: usize = 32 * 1024 * 1024;
+
+/// An upsert under way; shared by the tasks that bring rows.
+pub struct Upsert {
+    table: LakeTable,
+    spec: TableSpec,
+    key: Vec<String>,
+    sequence: Option<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    contest: Contest,
+    keys: KeySet,
+    files: u32,
+}
+
+/// Rows of this run that belong into one data file.
+struct Segment {
+    number: u32,
+    rows: u32,
+    /// Rows that wait, with the number of the first one.
+    waiting: Vec<(u32, RecordBatch)>,
+    waiting_bytes: usize,
+    /// Places of rows that had lost before they were written.
+    left_out: Vec<u32>,
+    writer: Option<FileWriter>,
+}
+
+/// One task's way of bringing rows.
+pub struct Entrant {
+    upsert: Arc<Upsert>,
+    segment: Segment,
+    done: Vec<Written>,
+}
+
+/// A data file of this run, and which of the segment's rows it lacks.
+struct Written {
+    number: u32,
+    left_out: Vec<u32>,
+    file: Option<DataFile>,
+}
+
+/// What an upsert did.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Upserted {
+    /// Rows that are new in the table.
+    pub written: u64,
+    /// Rows of the table that newer ones replaced.
+    pub replaced: u64,
+}
+
+impl Upsert {
+    /// An upsert into a table by the columns of `key`.
+    pub fn new(table: &LakeTable, spec: &TableSpec, key: &[String], sequence: Option<&str>) -> Arc<Self> {
+        Arc::new(Self {
+            table: table.clone(),
+            spec: spec.clone(),
+            key: key.to_vec(),
+            sequence: sequence.map(str::to_owned),
+            state: Mutex::default(),
+        })
+    }
+
+    /// A way for one task to bring rows.
+    pub fn entrant(self: &Arc<Self>) -> Entrant {
+        Entrant { upsert: self.clone(), segment: self.next_segment(), done: Vec::new() }
+    }
+
+    fn with_state<T>(&self, run: impl FnOnce(&mut State) -> T) -> T {
+        run(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn next_segment(&self) -> Segment {
+        let number = self.with_state(|state| {
+            state.files += 1;
+            state.files - 1
+        });
+        Segment { number, rows: 0, waiting: Vec::new(), waiting_bytes: 0, left_out: Vec::new(), writer: None }
+    }
+
+    fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
+        self.key.iter().filter_map(|name| batch.column_by_name(name).cloned()).collect()
+    }
+
+    /// Ends the upsert: what the table's commit must hold. `anew` takes out all that the table held.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn finish(self: Arc<Self>, entrants: Vec<Entrant>, anew: bool) -> Result<(Commit, Upserted)> {
+        let held = self.table.files()?;
+        let first_held = self.with_state(|state| state.files);
+        let updates = if anew || held.is_empty() { HashSet::new() } else { self.meet_held(&held, first_held).await? };
+        let mut written = Vec::new();
+        for entrant in entrants {
+            written.extend(entrant.close().await?);
+        }
+        let mut commit = Commit::default();
+        let mut result = Upserted::default();
+        let mut changes = Vec::new();
+        if anew {
+            commit.removes = held.iter().map(DataFile::remove).collect();
+        } else {
+            for (index, file) in held.iter().enumerate() {
+                let losers = self.with_state(|state| state.contest.losers(first_held + index as u32));
+                if !losers.is_empty() {
+                    result.replaced += losers.len() as u64;
+                    let rewrite = rewrite_without(&self.table, &self.spec, file, &losers).await?;
+                    commit.removes.push(rewrite.remove);
+                    commit.adds.extend(rewrite.add);
+                    changes.extend(rewrite.taken.into_iter().map(|rows| (rows, "update_preimage")));
+                }
+            }
+        }
+        for file in written {
+            let Some(file) = self.without_losers(file).await? else { continue };
+            if let Some(data) = file.file {
+                result.written += data.rows.unwrap_or_default();
+                if result.replaced > 0 {
+                    changes.extend(self.changes_of(&data, file.number, &file.left_out, &updates).await?);
+                }
+                commit.adds.push(data.add().clone());
+            }
+        }
+        commit.changes.extend(change_file(&self.table, &self.spec, &changes).await?);
+        Ok((commit, result))
+    }
+
+    /// Enters the table's own rows of the keys; gives the places of the rows that are updates.
+    async fn meet_held(&self, held: &[DataFile], first_held: u32) -> Result<HashSet<(u32, u32)>> {
+        let keys = self.with_state(|state| {
+            let mut keys = std::mem::take(&mut state.keys);
+            keys.add_hashed(state.contest.keys(), &[]);
+            Arc::new(keys)
+        });
+        let also: Vec<String> = self.sequence.iter().cloned().chain([PAYLOAD_HASH.to_owned()]).collect();
+        let found = lookup(&self.table, held, keys, &self.key, &also).await?;
+        let mut updates = HashSet::new();
+        for rows in found {
+            let ranks = self.ranks(&rows.columns)?;
+            self.with_state(|state| {
+                for ((row, hash), rank) in rows.rows.iter().zip(&rows.hashes).zip(ranks) {
+                    let place = Place { file: first_held + rows.file as u32, row: *row };
+                    if let Some(update) = state.contest.enter_held(*hash, rank, place) {
+                        updates.insert((update.file, update.row));
+                    }
+                }
+            });
+        }
+        Ok(updates)
+    }
+
+    fn ranks(&self, batch: &RecordBatch) -> Result<Vec<Rank>> {
+        let column = |name: &str| {
+            batch.column_by_name(name).ok_or_else(|| Error::failed(format!("{}: no column '{name}'", self.table.name)))
+        };
+        let hashes = column(PAYLOAD_HASH)?.as_primitive::<Int64Type>().clone();
+        let sequences = match &self.sequence {
+            Some(name) => ordered(column(name)?)?,
+            None => Int64Array::from(vec![0; batch.num_rows()]),
+        };
+        let rank = |row| Rank {
+            sequence: if sequences.is_null(row) { i64::MIN } else { sequences.value(row) },
+            hash: hashes.value(row),
+        };
+        Ok((0..batch.num_rows()).map(rank).collect())
+    }
+
+    /// A new data file without those of its rows that lost after they were written.
+    async fn without_losers(&self, written: Written) -> Result<Option<Written>> {
+        let Some(file) = &written.file else { return Ok(None) };
+        let losers = self.with_state(|state| state.contest.losers(written.number));
+        let late: Vec<u32> = losers.iter().copied().filter(|row| written.left_out.binary_search(row).is_err()).collect();
+        if late.is_empty() {
+            return Ok(Some(written));
+        }
+        let dead: Vec<u32> =
+            late.iter().map(|row| row - written.left_out.partition_point(|left_out| left_out < row) as u32).collect();
+        let rewrite = rewrite_without(&self.table, &self.spec, file, &dead).await?;
+        let path = deltalake::Path::parse(&file.path).map_err(|error| Error::failed(error.to_string()))?;
+        object_store::ObjectStoreExt::delete(&self.table.store(), &path).await?;
+        let file = rewrite.add.map(DataFile::of);
+        Ok(Some(Written { number: written.number, left_out: losers, file }))
+    }
+
+    /// The rows of a new file, as inserts and updates.
+    async fn changes_of(
+        &self,
+        file: &DataFile,
+        number: u32,
+        left_out: &[u32],
+        updates: &HashSet<(u32, u32)>,
+    ) -> Result<Vec<(RecordBatch, &'static str)>> {
+        let mut numbers = (0_u32..).filter(|row| left_out.binary_search(row).is_err());
+        let mut changes = Vec::new();
+        for batch in read_file(&self.table, file).await? {
+            let updated: BooleanArray =
+                numbers.by_ref().take(batch.num_rows()).map(|row| Some(updates.contains(&(number, row)))).collect();
+            let inserted = arrow::compute::not(&updated)?;
+            changes.push((filter_record_batch(&batch, &updated)?, "update_postimage"));
+            changes.push((filter_record_batch(&batch, &inserted)?, "insert"));
+        }
+        changes.retain(|(rows, _)| rows.num_rows() > 0);
+        Ok(changes)
+    }
+}
+
+impl Entrant {
+    /// Brings rows with the table's columns.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn bring(&mut self, batch: RecordBatch) -> Result<()> {
+        let keys = self.upsert.key_columns(&batch);
+        let hashes = hash_keys(&keys)?;
+        let ranks = self.upsert.ranks(&batch)?;
+        let first = self.segment.rows;
+        self.upsert.with_state(|state| {
+            for (row, (key, rank)) in hashes.iter().zip(ranks).enumerate() {
+                state.contest.enter(*key, rank, Place { file: self.segment.number, row: first + row as u32 });
+            }
+            state.keys.add_hashed(std::iter::empty(), &keys);
+        });
+        self.segment.rows += batch.num_rows() as u32;
+        self.segment.waiting_bytes += batch.get_array_memory_size();
+        self.segment.waiting.push((first, batch));
+        if self.segment.waiting_bytes >= BUFFER_BYTES {
+            self.flush().await?;
+            if self.segment.writer.as_ref().is_some_and(FileWriter::is_full) {
+                self.end_segment().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the rows that wait and have not lost.
+    async fn flush(&mut self) -> Result<()> {
+        let losers = self.upsert.with_state(|state| state.contest.losers(self.segment.number));
+        let writer = match &mut self.segment.writer {
+            Some(writer) => writer,
+            None => self.segment.writer.insert(FileWriter::new(&self.upsert.table, &self.upsert.spec)?),
+        };
+        for (first, batch) in self.segment.waiting.drain(..) {
+            let keep: Vec<bool> =
+                (0..batch.num_rows() as u32).map(|row| losers.binary_search(&(first + row)).is_err()).collect();
+            let lost = keep.iter().enumerate().filter(|(_, keep)| !**keep).map(|(row, _)| first + row as u32);
+            self.segment.left_out.extend(lost);
+            writer.write(&filter_record_batch(&batch, &BooleanArray::from(keep))?).await?;
+        }
+        self.segment.waiting_bytes = 0;
+        Ok(())
+    }
+
+    async fn end_segment(&mut self) -> Result<()> {
+        self.flush().await?;
+        let next = self.upsert.next_segment();
+        let segment = std::mem::replace(&mut self.segment, next);
+        let add = match segment.writer {
+            Some(writer) => writer.close().await?,
+            None => None,
+        };
+        let file = add.map(DataFile::of);
+        self.done.push(Written { number: segment.number, left_out: segment.left_out, file });
+        Ok(())
+    }
+
+    async fn close(mut self) -> Result<Vec<Written>> {
+        self.end_segment().await?;
+        Ok(self.done)
+    }
+}
+
+/// A sequence column as whole numbers of the same order.
+fn ordered(column: &ArrayRef) -> Result<Int64Array> {
+    if column.data_type() == &DataType::Float64 {
+        let bits = |x: f64| {
+            let bits = x.to_bits() as i64;
+            // The order of IEEE 754 totalOrder: negative numbers count downwards.
+            bits ^ (((bits >> 63) as u64) >> 1) as i64
+        };
+        return Ok(column.as_primitive::<Float64Type>().unary(bits));
+    }
+    Ok(cast(&cast_time(column)?, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+}
+
+fn cast_time(column: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match column.data_type() {
+        DataType::Date32 => cast(column, &DataType::Int32)?,
+        _ => column.clone(),
+    })
+}

@@ -1,0 +1,148 @@
+//! One JSON value as one typed value, where nothing is lost by it.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime};
+use sonic_rs::{JsonType, JsonValueTrait, LazyValue};
+
+/// Years that every reader of the tables can represent (Python's `datetime` ends there).
+const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
+/// 0001-01-01 and 10000-01-01, microseconds since 1970-01-01.
+const MICROS: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
+/// 1970-01-01 in days of the common era.
+const EPOCH_DAY: i32 = 719_163;
+/// Whole numbers up to here are exact as doubles.
+const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
+
+/// A text, a number as it is written, or `true` and `false`.
+pub fn string<'a>(json: &'a LazyValue) -> Option<Cow<'a, str>> {
+    match json.get_type() {
+        JsonType::String => json.as_str().map(Cow::Borrowed),
+        JsonType::Number | JsonType::Boolean => Some(Cow::Borrowed(json.as_raw_str())),
+        _ => None,
+    }
+}
+
+/// `true` and `false`, also as text in any case.
+pub fn boolean(json: &LazyValue) -> Option<bool> {
+    match json.get_type() {
+        JsonType::Boolean => json.as_bool(),
+        JsonType::String => {
+            let text = json.as_str()?.trim();
+            match () {
+                () if text.eq_ignore_ascii_case("true") => Some(true),
+                () if text.eq_ignore_ascii_case("false") => Some(false),
+                () => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// The characters of a number, also where it is given as text.
+fn numeral<'a>(json: &'a LazyValue) -> Option<&'a str> {
+    match json.get_type() {
+        JsonType::Number => Some(json.as_raw_str()),
+        JsonType::String => {
+            let text = json.as_str()?.trim();
+            text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)).then_some(text)
+        }
+        _ => None,
+    }
+}
+
+/// A whole number of 64 bits; `12.0` is one.
+pub fn integer(json: &LazyValue) -> Option<i64> {
+    let text = numeral(json)?;
+    text.parse().ok().or_else(|| {
+        let number: f64 = text.parse().ok()?;
+        (number.fract() == 0.0 && number.abs() <= EXACT_DOUBLE).then_some(number as i64)
+    })
+}
+
+/// A number.
+pub fn double(json: &LazyValue) -> Option<f64> {
+    numeral(json)?.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// Days since 1970-01-01, from an ISO 8601 date, or a timestamp that is midnight.
+pub fn date(json: &LazyValue) -> Option<i32> {
+    let text = json.as_str()?.trim();
+    let date = match text.len() {
+        10 => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?,
+        _ => {
+            let time = naive_time(text)?;
+            (time.time() == NaiveTime::MIN).then(|| time.date())?
+        }
+    };
+    YEARS.contains(&date.year()).then(|| date.num_days_from_ce() - EPOCH_DAY)
+}
+
+/// Microseconds since 1970-01-01 UTC: from epoch seconds, or from ISO 8601, which is UTC where it names no offset.
+pub fn timestamp(json: &LazyValue) -> Option<i64> {
+    let micros = match numeral(json) {
+        Some(seconds) => {
+            let micros = seconds.parse::<f64>().ok()? * 1e6;
+            (micros.abs() < 9e18).then(|| micros.round() as i64)?
+        }
+        None => {
+            let text = json.as_str()?.trim();
+            match DateTime::parse_from_rfc3339(text) {
+                Ok(time) => time.timestamp_micros(),
+                Err(_) if text.len() == 10 => {
+                    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN).and_utc().timestamp_micros()
+                }
+                Err(_) => naive_time(text)?.and_utc().timestamp_micros(),
+            }
+        }
+    };
+    MICROS.contains(&micros).then_some(micros)
+}
+
+fn naive_time(text: &str) -> Option<NaiveDateTime> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"]
+        .into_iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> LazyValue<'_> {
+        sonic_rs::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(date(&json(r#""1970-01-02""#)), Some(1));
+        assert_eq!(date(&json(r#""2021-05-02T00:00:00Z""#)), Some(18_749));
+        for wrong in [r#""2021-02-30""#, r#""02/05/2021""#, r#""2021-05-02T10:30:00""#, "20210502", r#""2021-5-2""#, "null"] {
+            assert_eq!(date(&json(wrong)), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn timestamps() {
+        assert_eq!(timestamp(&json("1626971804.163436")), Some(1_626_971_804_163_436));
+        assert_eq!(timestamp(&json(r#""2021-07-22T16:36:44+02:00""#)), Some(1_626_964_604_000_000));
+        assert_eq!(timestamp(&json(r#""2021-07-22 16:36:44""#)), Some(1_626_971_804_000_000));
+        assert_eq!(timestamp(&json("1626971804163")), None, "milliseconds are the year 53526");
+        assert_eq!(timestamp(&json("1e300")), None);
+        assert_eq!(timestamp(&json(r#""yesterday""#)), None);
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(integer(&json("12.0")), Some(12));
+        assert_eq!(integer(&json("12.5")), None);
+        assert_eq!(integer(&json("9223372036854775807")), Some(i64::MAX));
+        assert_eq!(integer(&json("9223372036854775808")), None);
+        assert_eq!(integer(&json(r#"" 7 ""#)), Some(7));
+        assert_eq!(double(&json(r#""NaN""#)), None);
+        assert_eq!(boolean(&json(r#""FALSE""#)), Some(false));
+        assert_eq!(boolean(&json("1")), None);
+        assert_eq!(string(&json(r#""a\u00e7""#)).as_deref(), Some("aç"));
+    }
+}

@@ -1,0 +1,214 @@
+//! A table's SQL, planned over its inputs, with its expectations: a stream of rows that are judged as they come.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{and, filter_record_batch, not};
+use deltalake::datafusion::common::DFSchema;
+use deltalake::datafusion::common::tree_node::{Transformed, TreeNode};
+use deltalake::datafusion::dataframe::DataFrame;
+use deltalake::datafusion::error::DataFusionError;
+use deltalake::datafusion::execution::SendableRecordBatchStream;
+use deltalake::datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Projection};
+use deltalake::datafusion::prelude::SessionContext;
+
+use crate::contract::{Column, Expectation, Severity, Table};
+use crate::error::{Error, Kind, Place, Result};
+
+/// A planned table.
+pub struct Transform {
+    frame: DataFrame,
+    judge: Arc<Judge>,
+}
+
+/// Tells rows that pass from those that do not.
+pub struct Judge {
+    table: String,
+    columns: usize,
+    carried: usize,
+    expectations: Vec<Expectation>,
+}
+
+/// Rows of a batch that were told apart.
+pub struct Judged {
+    /// The table's columns of the rows that pass.
+    pub passed: RecordBatch,
+    /// The rows that do not: the table's columns and those that were carried, and the reasons, a row.
+    pub failed: Option<(RecordBatch, Vec<Vec<String>>)>,
+}
+
+/// How many rows passed, an expectation.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// Rows that the SQL gave.
+    pub input: u64,
+    /// Rows that passed all expectations of severity `quarantine`.
+    pub passed: u64,
+    /// Rows that failed, for each expectation, in the contract's order.
+    pub failed: Vec<u64>,
+}
+
+impl Counts {
+    /// Adds what another task counted.
+    pub fn add(&mut self, other: &Counts) {
+        self.input += other.input;
+        self.passed += other.passed;
+        self.failed.resize(self.failed.len().max(other.failed.len()), 0);
+        for (mine, theirs) in self.failed.iter_mut().zip(&other.failed) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl Transform {
+    /// Plans a table's SQL over what is registered in the session. The columns of `carry`, which the table's input must
+    /// have, are led through the SQL beside what it selects, for rows that are set aside.
+    ///
+    /// # Errors
+    /// When the SQL does not plan, which `check` has found before.
+    pub async fn plan(ctx: &SessionContext, table: &Table, carry: &[&str]) -> Result<Self> {
+        let place = || table.name.to_string();
+        let sql = table.sql().unwrap_or_default();
+        let plan = ctx.state().create_logical_plan(sql).await.at(place())?;
+        let through: Vec<&str> = carry.iter().copied().chain(system_columns(table, &plan)).collect();
+        let plan = if through.is_empty() { plan } else { carry_columns(plan, &through).at(place())? };
+        let frame = DataFrame::new(ctx.state(), plan);
+        let mut select = table.columns.iter().map(|column| declared(column, frame.schema())).collect::<Result<Vec<_>>>()?;
+        for name in carry {
+            select.push(column_of(frame.schema(), name).at(place())?.alias(*name));
+        }
+        let frame = frame.select(select).at(place())?;
+        let mut flags: Vec<Expr> = frame.schema().columns().into_iter().map(Expr::Column).collect();
+        for (index, expectation) in table.expectations.iter().enumerate() {
+            let condition = frame.parse_sql_expr(&expectation.condition).at(place())?;
+            flags.push(condition.is_true().alias(format!("_holds_{index}")));
+        }
+        let judge = Judge {
+            table: table.name.to_string(),
+            columns: table.columns.len(),
+            carried: carry.len(),
+            expectations: table.expectations.clone(),
+        };
+        Ok(Self { frame: frame.select(flags).at(place())?, judge: Arc::new(judge) })
+    }
+
+    /// Starts the work: one stream a task.
+    ///
+    /// # Errors
+    /// When the plan cannot be executed.
+    pub async fn execute(&self) -> Result<Vec<SendableRecordBatchStream>> {
+        self.frame.clone().execute_stream_partitioned().await.at(&self.judge.table)
+    }
+
+    /// What tells its rows apart.
+    pub fn judge(&self) -> Arc<Judge> {
+        self.judge.clone()
+    }
+
+    /// The physical plan.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn explain(&self) -> Result<String> {
+        let plan = self.frame.clone().create_physical_plan().await?;
+        Ok(deltalake::datafusion::physical_plan::displayable(plan.as_ref()).indent(false).to_string())
+    }
+}
+
+impl Judge {
+    /// Tells the rows of a batch apart and counts them.
+    ///
+    /// # Errors
+    /// When Arrow fails; a defect.
+    pub fn judge(&self, batch: &RecordBatch, counts: &mut Counts) -> Result<Judged> {
+        counts.input += batch.num_rows() as u64;
+        counts.failed.resize(self.expectations.len(), 0);
+        let mut passes = BooleanArray::from(vec![true; batch.num_rows()]);
+        let first_flag = self.columns + self.carried;
+        for (index, expectation) in self.expectations.iter().enumerate() {
+            let holds = batch.column(first_flag + index).as_boolean();
+            counts.failed[index] += (holds.len() - holds.true_count()) as u64;
+            if expectation.severity == Severity::Quarantine {
+                passes = and(&passes, holds)?;
+            }
+        }
+        counts.passed += passes.true_count() as u64;
+        let of_table: Vec<usize> = (0..self.columns).collect();
+        if passes.true_count() == batch.num_rows() {
+            return Ok(Judged { passed: batch.project(&of_table)?, failed: None });
+        }
+        let failed = filter_record_batch(batch, &not(&passes)?)?;
+        let reasons = (0..failed.num_rows()).map(|row| self.reasons(&failed, row)).collect();
+        let shown: Vec<usize> = (0..first_flag).collect();
+        Ok(Judged {
+            passed: filter_record_batch(&batch.project(&of_table)?, &passes)?,
+            failed: Some((failed.project(&shown)?, reasons)),
+        })
+    }
+
+    fn reasons(&self, failed: &RecordBatch, row: usize) -> Vec<String> {
+        let first_flag = self.columns + self.carried;
+        let holds = |index: usize| failed.column(first_flag + index).as_boolean().value(row);
+        let broken = |(index, expectation): &(usize, &Expectation)| {
+            expectation.severity == Severity::Quarantine && !holds(*index)
+        };
+        self.expectations.iter().enumerate().filter(broken).map(|(_, expectation)| expectation.name.clone()).collect()
+    }
+
+    /// Ends the run where an expectation of severity `fail` did not hold.
+    ///
+    /// # Errors
+    /// [`Kind::Expectation`], with the expectation and the number of rows.
+    pub fn stop_on_failure(&self, counts: &Counts) -> Result<()> {
+        for (expectation, failed) in self.expectations.iter().zip(&counts.failed) {
+            if expectation.severity == Severity::Fail && *failed > 0 {
+                return Err(Error::new(
+                    Kind::Expectation,
+                    format!(
+                        "{}: expectation '{}' does not hold for {failed} of {} rows; nothing of them was written",
+                        self.table, expectation.name, counts.input
+                    ),
+                )
+                .hint(format!("the condition is: {}", expectation.condition)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The columns that the engine adds to what the author's SQL selects.
+fn system_columns<'a>(table: &'a Table, plan: &LogicalPlan) -> Vec<&'a str> {
+    let selected = |name: &str| plan.schema().has_column_with_unqualified_name(name);
+    let names = table.columns.iter().map(|column| column.name.as_str());
+    names.filter(|name| name.starts_with('_') && !selected(name)).collect()
+}
+
+/// Leads columns of the input through a plan of projections, filters, joins and unnests, to its top.
+fn carry_columns(plan: LogicalPlan, names: &[&str]) -> Result<LogicalPlan, DataFusionError> {
+    let plan = plan.transform_up(|plan| match plan {
+        LogicalPlan::Projection(projection) => {
+            let mut exprs = projection.expr.clone();
+            for name in names {
+                if !projection.schema.has_column_with_unqualified_name(name) {
+                    exprs.push(column_of(projection.input.schema(), name)?);
+                }
+            }
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?)))
+        }
+        other => Ok(Transformed::yes(other.recompute_schema()?)),
+    })?;
+    Ok(plan.data)
+}
+
+fn column_of(schema: &DFSchema, name: &str) -> Result<Expr, DataFusionError> {
+    Ok(Expr::Column(schema.qualified_field_with_unqualified_name(name)?.into()))
+}
+
+/// A declared column, with its declared type.
+fn declared(column: &Column, schema: &DFSchema) -> Result<Expr> {
+    let expr = column_of(schema, &column.name)?;
+    if expr.get_type(schema)? == column.data_type {
+        return Ok(expr.alias(&column.name));
+    }
+    Ok(expr.cast_to(&column.data_type, schema)?.alias(&column.name))
+}
