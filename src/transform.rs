@@ -73,7 +73,8 @@ impl Transform {
         let through: Vec<&str> = carry.iter().copied().chain(system_columns(table, &plan)).collect();
         let plan = if through.is_empty() { plan } else { carry_columns(plan, &through).at(place())? };
         let frame = DataFrame::new(ctx.state(), plan);
-        let mut select = table.columns.iter().map(|column| declared(column, frame.schema())).collect::<Result<Vec<_>>>()?;
+        let mut select =
+            table.columns.iter().map(|column| declared(column, frame.schema())).collect::<Result<Vec<_>>>()?;
         for name in carry {
             select.push(column_of(frame.schema(), name).at(place())?.alias(*name));
         }

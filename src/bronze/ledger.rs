@@ -70,9 +70,11 @@ impl Ledger {
             for batch in read_file(files, &file).await? {
                 let text = |name: &str| batch.column_by_name(name).map(|column| column.as_string::<i32>().clone());
                 let number = |name: &str| batch.column_by_name(name).map(|c| c.as_primitive::<Int64Type>().clone());
-                let time =
-                    |name: &str| batch.column_by_name(name).map(|c| c.as_primitive::<TimestampMicrosecondType>().clone());
-                let (Some(sources), Some(uris), Some(hashes)) = (text("source"), text("uri"), text("content_hash")) else {
+                let time = |name: &str| {
+                    batch.column_by_name(name).map(|c| c.as_primitive::<TimestampMicrosecondType>().clone())
+                };
+                let (Some(sources), Some(uris), Some(hashes)) = (text("source"), text("uri"), text("content_hash"))
+                else {
                     continue;
                 };
                 let (Some(sizes), Some(modified), Some(seen)) = (number("size"), time("modified_at"), time("seen_at"))
@@ -109,9 +111,9 @@ impl Ledger {
 
     /// Whether a file was seen as it is now, by path, size and modification time.
     pub fn has_seen(&self, file: &FileEntry) -> bool {
-        self.by_uri.get(&file.uri).is_some_and(|seen| {
-            seen.modified_at == file.modified_us && u64::try_from(seen.size) == Ok(file.size)
-        })
+        self.by_uri
+            .get(&file.uri)
+            .is_some_and(|seen| seen.modified_at == file.modified_us && u64::try_from(seen.size) == Ok(file.size))
     }
 
     /// Whether a file was seen as it is now and read.

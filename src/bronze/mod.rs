@@ -38,10 +38,8 @@ pub async fn ingest(run: &Run, table: &Table) -> Result<TableReport> {
         return Ok(TableReport::unchanged(table));
     }
     let (mut looked, to_read) = classify(unseen, &mut ledger, run.limits.threads).await?;
-    let batch = BatchInfo {
-        number: target.position(BATCH).await?.unwrap_or_default() + 1,
-        ingested_at: run.started_micros(),
-    };
+    let batch =
+        BatchInfo { number: target.position(BATCH).await?.unwrap_or_default() + 1, ingested_at: run.started_micros() };
     let total = to_read.iter().map(|(file, _)| file.size).sum();
     (run.progress)(ProgressEvent::Reading { table: table.name.to_string(), bytes: total });
     let threads = run.limits.threads;
@@ -114,8 +112,7 @@ async fn classify(
     for file in &unseen {
         *sizes.entry(file.size).or_default() += 1;
     }
-    let doubtful: Vec<bool> =
-        unseen.iter().map(|file| ledger.knows_size(file.size) || sizes[&file.size] > 1).collect();
+    let doubtful: Vec<bool> = unseen.iter().map(|file| ledger.knows_size(file.size) || sizes[&file.size] > 1).collect();
     let hashes = unseen.iter().zip(&doubtful).map(|(file, doubtful)| {
         let path = doubtful.then(|| file.path.clone());
         async move {
@@ -147,12 +144,7 @@ fn content_hash(path: &Path) -> Result<Option<String>> {
 }
 
 /// Commits ledger rows of files that brought no records.
-async fn record_only(
-    run: &Run,
-    mut ledger: LakeTable,
-    rows: &[FileRow],
-    report: TableReport,
-) -> Result<TableReport> {
+async fn record_only(run: &Run, mut ledger: LakeTable, rows: &[FileRow], report: TableReport) -> Result<TableReport> {
     let adds = ops::write(&run.lake, &ops::files(), rows).await?;
     run.commit(&mut ledger, Commit { adds, ..Commit::default() }).await?;
     Ok(report)

@@ -39,8 +39,7 @@ pub struct RunArgs {
 /// # Errors
 /// The first error of a table, after the summary.
 pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
-    let options =
-        Options { stage: args.stage, select: args.select.clone(), full_refresh: args.full_refresh };
+    let options = Options { stage: args.stage, select: args.select.clone(), full_refresh: args.full_refresh };
     let (progress, bar) = progress();
     let run = Run::new(global.lake()?, global.project()?, global.data.clone(), global.limits(), progress);
     if args.dry_run {
@@ -110,7 +109,13 @@ fn line(report: &TableReport) -> String {
         (None, None) => format!("{}: nothing new", report.table),
         (None, Some(why)) => format!(
             "{}: {}: {} in, {} passed, {} quarantined, {} written, {} replaced",
-            report.table, why.as_str(), report.input, report.passed, report.quarantined, report.written, report.replaced
+            report.table,
+            why.as_str(),
+            report.input,
+            report.passed,
+            report.quarantined,
+            report.written,
+            report.replaced
         ),
     }
 }
@@ -148,7 +153,10 @@ fn remarks(report: &TableReport) -> String {
     let mut text = String::new();
     for broken in report.expectations.iter().filter(|expectation| expectation.failed > 0) {
         let rows = output::thousands(broken.failed);
-        text.push_str(&format!("\n{}: {}: '{}' does not hold for {rows} rows", report.table, broken.severity, broken.name));
+        text.push_str(&format!(
+            "\n{}: {}: '{}' does not hold for {rows} rows",
+            report.table, broken.severity, broken.name
+        ));
     }
     for (uri, what) in report.files.iter().take(SHOWN_FILES) {
         text.push_str(&format!("\n{}: {uri}: {what}", report.table));

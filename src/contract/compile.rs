@@ -14,9 +14,7 @@ use super::problem::{File, Place, Problem, suggest};
 use super::raw::{self, At};
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
-use super::{
-    Definition, Pipeline, Project, Query, Reference, Source, Table, TableName, query, reference,
-};
+use super::{Definition, Pipeline, Project, Query, Reference, Source, Table, TableName, query, reference};
 use arrow::datatypes::DataType;
 
 /// Compiles what was read; `None` when there are problems.
@@ -26,29 +24,18 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     let mut drafts = Vec::new();
     for folder in folders {
         let pipeline = pipeline_name(&pipelines, folder);
-        drafts.extend(
-            folder
-                .tables
-                .iter()
-                .filter_map(|files| draft(&pipeline, files, problems)),
-        );
+        drafts.extend(folder.tables.iter().filter_map(|files| draft(&pipeline, files, problems)));
     }
     check_names(folders, problems);
     check_sources(&pipelines, &drafts, problems);
     let planner = match Planner::new(relations(folders, &drafts, &references)) {
         Ok(planner) => planner,
         Err(error) => {
-            problems.push(Problem::of_file(
-                "pipelines",
-                format!("the tables cannot be registered: {error}"),
-            ));
+            problems.push(Problem::of_file("pipelines", format!("the tables cannot be registered: {error}")));
             return None;
         }
     };
-    let defined: Vec<Option<Defined<'_>>> = drafts
-        .iter()
-        .map(|draft| define(draft, &planner, problems))
-        .collect();
+    let defined: Vec<Option<Defined<'_>>> = drafts.iter().map(|draft| define(draft, &planner, problems)).collect();
     let order = order_tables(&drafts, &defined, problems);
     let queries = read_queries(folders, &pipelines, &planner, &references, problems);
     if !problems.is_empty() {
@@ -61,21 +48,10 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
         let fingerprint = fingerprint(draft, &definition, &drafts, &texts);
         tables.insert(draft.name.clone(), table(draft, definition, fingerprint));
     }
-    let mut pipelines: Vec<Pipeline> = pipelines
-        .into_iter()
-        .map(|(_, pipeline, _)| pipeline)
-        .collect();
+    let mut pipelines: Vec<Pipeline> = pipelines.into_iter().map(|(_, pipeline, _)| pipeline).collect();
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
-    let tables = order?
-        .into_iter()
-        .filter_map(|name| tables.remove(&name))
-        .collect();
-    Some(Project {
-        pipelines,
-        tables,
-        references,
-        queries,
-    })
+    let tables = order?.into_iter().filter_map(|name| tables.remove(&name)).collect();
+    Some(Project { pipelines, tables, references, queries })
 }
 
 /// A folder, its pipeline, and where its sources are declared.
@@ -93,32 +69,17 @@ fn read_pipelines<'a>(folders: &'a [Folder], problems: &mut Vec<Problem>) -> Vec
         if let Some(At { value, at }) = &raw.name {
             if !is_identifier(value) {
                 let hint = "small letters, digits and _, a letter first".to_owned();
-                problems.push(
-                    file.problem(*at, format!("'{value}' cannot be a name"))
-                        .with_hint(hint),
-                );
+                problems.push(file.problem(*at, format!("'{value}' cannot be a name")).with_hint(hint));
             }
             if let Some((other, ..)) = pipelines.iter().find(|(_, known, _)| known.name == *value) {
-                let message = format!(
-                    "pipeline '{value}' is there twice: pipelines/{} has that name too",
-                    other.name
-                );
+                let message = format!("pipeline '{value}' is there twice: pipelines/{} has that name too", other.name);
                 problems.push(file.problem(*at, message));
             }
         }
         let places = raw.sources.iter().map(|source| source.name.at).collect();
-        let sources = raw
-            .sources
-            .into_iter()
-            .map(|source| read_source(file, source, problems))
-            .collect();
+        let sources = raw.sources.into_iter().map(|source| read_source(file, source, problems)).collect();
         let name = raw.name.map_or_else(|| folder.name.clone(), |at| at.value);
-        let pipeline = Pipeline {
-            name,
-            description: raw.description,
-            dir: folder.dir.clone(),
-            sources,
-        };
+        let pipeline = Pipeline { name, description: raw.description, dir: folder.dir.clone(), sources };
         pipelines.push((folder, pipeline, places));
     }
     pipelines
@@ -126,19 +87,13 @@ fn read_pipelines<'a>(folders: &'a [Folder], problems: &mut Vec<Problem>) -> Vec
 
 fn read_source(file: &File, raw: raw::RawSource, problems: &mut Vec<Problem>) -> Source {
     if !is_identifier(&raw.name.value) {
-        problems.push(file.problem(
-            raw.name.at,
-            format!("'{}' cannot be a source's name", raw.name.value),
-        ));
+        problems.push(file.problem(raw.name.at, format!("'{}' cannot be a source's name", raw.name.value)));
     }
     if let Some(At { value, at }) = &raw.path
         && value.split(['/', '\\']).any(|part| part == "..")
     {
         let hint = "write a path below --data, or an absolute one".to_owned();
-        problems.push(
-            file.problem(*at, format!("path '{value}' leads out of the data"))
-                .with_hint(hint),
-        );
+        problems.push(file.problem(*at, format!("path '{value}' leads out of the data")).with_hint(hint));
     }
     Source {
         name: raw.name.value,
@@ -150,29 +105,15 @@ fn read_source(file: &File, raw: raw::RawSource, problems: &mut Vec<Problem>) ->
 }
 
 fn pipeline_name(pipelines: &[Read<'_>], folder: &Folder) -> String {
-    let found = pipelines
-        .iter()
-        .find(|(known, ..)| std::ptr::eq(*known, folder));
-    found.map_or_else(
-        || folder.name.clone(),
-        |(_, pipeline, _)| pipeline.name.clone(),
-    )
+    let found = pipelines.iter().find(|(known, ..)| std::ptr::eq(*known, folder));
+    found.map_or_else(|| folder.name.clone(), |(_, pipeline, _)| pipeline.name.clone())
 }
 
-fn read_references(
-    folders: &[Folder],
-    pipelines: &[Read<'_>],
-    problems: &mut Vec<Problem>,
-) -> Vec<Reference> {
+fn read_references(folders: &[Folder], pipelines: &[Read<'_>], problems: &mut Vec<Problem>) -> Vec<Reference> {
     let mut references = Vec::new();
     for folder in folders {
         let pipeline = pipeline_name(pipelines, folder);
-        references.extend(
-            folder
-                .references
-                .iter()
-                .filter_map(|named| reference::read(&pipeline, named, problems)),
-        );
+        references.extend(folder.references.iter().filter_map(|named| reference::read(&pipeline, named, problems)));
     }
     references.sort_by(|a, b| a.name.cmp(&b.name));
     references
@@ -189,9 +130,7 @@ fn read_queries(
     for folder in folders {
         let pipeline = pipeline_name(pipelines, folder);
         let read = folder.queries.iter();
-        queries.extend(
-            read.filter_map(|named| query::read(&pipeline, named, planner, references, problems)),
-        );
+        queries.extend(read.filter_map(|named| query::read(&pipeline, named, planner, references, problems)));
     }
     queries.sort_by(|a, b| a.name.cmp(&b.name));
     queries
@@ -199,39 +138,22 @@ fn read_queries(
 
 /// Tables, references and queries have one name in the whole project.
 fn check_names(folders: &[Folder], problems: &mut Vec<Problem>) {
-    let tables = folders
-        .iter()
-        .flat_map(|folder| &folder.tables)
-        .map(|files| (&files.name, &files.contract));
+    let tables = folders.iter().flat_map(|folder| &folder.tables).map(|files| (&files.name, &files.contract));
     twice("table", tables, problems);
     let references = folders.iter().flat_map(|folder| &folder.references);
-    twice(
-        "reference",
-        references.map(|named| (&named.name, &named.file)),
-        problems,
-    );
+    twice("reference", references.map(|named| (&named.name, &named.file)), problems);
     let queries = folders.iter().flat_map(|folder| &folder.queries);
-    twice(
-        "query",
-        queries.map(|named| (&named.name, &named.file)),
-        problems,
-    );
+    twice("query", queries.map(|named| (&named.name, &named.file)), problems);
 }
 
-fn twice<'a, N>(
-    what: &str,
-    named: impl Iterator<Item = (&'a N, &'a File)>,
-    problems: &mut Vec<Problem>,
-) where
+fn twice<'a, N>(what: &str, named: impl Iterator<Item = (&'a N, &'a File)>, problems: &mut Vec<Problem>)
+where
     N: Eq + Hash + std::fmt::Display + 'a,
 {
     let mut seen: HashMap<&N, &File> = HashMap::new();
     for (name, file) in named {
         if let Some(first) = seen.get(name) {
-            let message = format!(
-                "{what} '{name}' is there twice: {} has that name too",
-                first.path
-            );
+            let message = format!("{what} '{name}' is there twice: {} has that name too", first.path);
             problems.push(Problem::of_file(&file.path, message));
         } else {
             seen.insert(name, file);
@@ -242,9 +164,7 @@ fn twice<'a, N>(
 /// A bronze table reads a source of its own pipeline, and every source is read.
 fn check_sources(pipelines: &[Read<'_>], drafts: &[Draft<'_>], problems: &mut Vec<Problem>) {
     for (folder, pipeline, places) in pipelines {
-        let own = drafts
-            .iter()
-            .filter(|draft| draft.pipeline == pipeline.name);
+        let own = drafts.iter().filter(|draft| draft.pipeline == pipeline.name);
         let used: Vec<(&Draft<'_>, &At<String>)> = own
             .filter_map(|draft| match &draft.kind {
                 Kind::Bronze { source, .. } => Some((draft, source.as_ref()?)),
@@ -253,30 +173,16 @@ fn check_sources(pipelines: &[Read<'_>], drafts: &[Draft<'_>], problems: &mut Ve
             .collect();
         for (draft, At { value, at }) in &used {
             if !pipeline.sources.iter().any(|source| source.name == *value) {
-                let hint = suggest(
-                    value,
-                    pipeline.sources.iter().map(|source| source.name.as_str()),
-                );
-                problems.push(
-                    draft
-                        .contract
-                        .problem(*at, format!("unknown source '{value}'"))
-                        .with_hint(hint),
-                );
+                let hint = suggest(value, pipeline.sources.iter().map(|source| source.name.as_str()));
+                problems.push(draft.contract.problem(*at, format!("unknown source '{value}'")).with_hint(hint));
             }
         }
         let Some(file) = &folder.manifest else {
             continue;
         };
         for (source, at) in pipeline.sources.iter().zip(places) {
-            if !used
-                .iter()
-                .any(|(_, At { value, .. })| *value == source.name)
-            {
-                let hint = format!(
-                    "write bronze/<table>.toml with source = \"{}\"",
-                    source.name
-                );
+            if !used.iter().any(|(_, At { value, .. })| *value == source.name) {
+                let hint = format!("write bronze/<table>.toml with source = \"{}\"", source.name);
                 let message = format!("no bronze table reads source '{}'", source.name);
                 problems.push(file.problem(*at, message).with_hint(hint));
             }
@@ -292,29 +198,11 @@ fn relations(
 ) -> BTreeMap<String, Option<SchemaRef>> {
     let mut relations: BTreeMap<String, Option<SchemaRef>> = BTreeMap::new();
     for folder in folders {
-        relations.extend(
-            folder
-                .tables
-                .iter()
-                .map(|files| (files.name.to_string(), None)),
-        );
-        relations.extend(
-            folder
-                .references
-                .iter()
-                .map(|named| (format!("reference.{}", named.name), None)),
-        );
+        relations.extend(folder.tables.iter().map(|files| (files.name.to_string(), None)));
+        relations.extend(folder.references.iter().map(|named| (format!("reference.{}", named.name), None)));
     }
-    relations.extend(
-        drafts
-            .iter()
-            .map(|draft| (draft.name.to_string(), draft.schema.clone())),
-    );
-    relations.extend(
-        references
-            .iter()
-            .map(|known| (format!("reference.{}", known.name), Some(known.schema()))),
-    );
+    relations.extend(drafts.iter().map(|draft| (draft.name.to_string(), draft.schema.clone())));
+    relations.extend(references.iter().map(|known| (format!("reference.{}", known.name), Some(known.schema()))));
     relations
 }
 
@@ -326,48 +214,31 @@ fn order_tables(
     let mut reads = Reads::new();
     for (draft, defined) in drafts.iter().zip(defined) {
         let inputs = defined.iter().flat_map(|defined| &defined.reads);
-        reads
-            .entry(draft.name.clone())
-            .or_default()
-            .extend(inputs.map(|(table, _)| table.clone()));
+        reads.entry(draft.name.clone()).or_default().extend(inputs.map(|(table, _)| table.clone()));
     }
     let cycles = match graph::order(&reads) {
         Ok(order) => return Some(order),
         Err(cycles) => cycles,
     };
     for cycle in cycles {
-        let names: Vec<String> = cycle
-            .iter()
-            .chain(cycle.first())
-            .map(ToString::to_string)
-            .collect();
+        let names: Vec<String> = cycle.iter().chain(cycle.first()).map(ToString::to_string).collect();
         let next = cycle.get(1).or(cycle.first());
-        let first = drafts
-            .iter()
-            .zip(defined)
-            .find(|(draft, _)| Some(draft.name) == cycle.first());
+        let first = drafts.iter().zip(defined).find(|(draft, _)| Some(draft.name) == cycle.first());
         let Some((_, Some(first))) = first else {
             continue;
         };
-        let place = first
-            .reads
-            .iter()
-            .find(|(table, _)| Some(table) == next)
-            .map_or(Place::START, |(_, place)| *place);
-        problems.push(first.sql.problem_at(
-            place,
-            format!("tables read each other in a cycle: {}", names.join(" -> ")),
-        ));
+        let place = first.reads.iter().find(|(table, _)| Some(table) == next).map_or(Place::START, |(_, place)| *place);
+        problems
+            .push(first.sql.problem_at(place, format!("tables read each other in a cycle: {}", names.join(" -> "))));
     }
     None
 }
 
 fn definition(draft: &Draft<'_>, derived: Option<Definition>) -> Option<Definition> {
     match &draft.kind {
-        Kind::Bronze { source, payload } => Some(Definition::Bronze {
-            source: source.as_ref()?.value.clone(),
-            payload: payload.clone(),
-        }),
+        Kind::Bronze { source, payload } => {
+            Some(Definition::Bronze { source: source.as_ref()?.value.clone(), payload: payload.clone() })
+        }
         Kind::Derived(_) => derived,
     }
 }
@@ -388,18 +259,11 @@ fn table(draft: &Draft<'_>, definition: Definition, fingerprint: u64) -> Table {
 
 fn reference_texts(folders: &[Folder]) -> HashMap<&str, &str> {
     let references = folders.iter().flat_map(|folder| &folder.references);
-    references
-        .map(|named| (named.name.as_str(), named.file.text.as_str()))
-        .collect()
+    references.map(|named| (named.name.as_str(), named.file.text.as_str())).collect()
 }
 
 /// xxh3 of all that decides the table's rows besides its inputs' rows.
-fn fingerprint(
-    draft: &Draft<'_>,
-    definition: &Definition,
-    drafts: &[Draft<'_>],
-    texts: &HashMap<&str, &str>,
-) -> u64 {
+fn fingerprint(draft: &Draft<'_>, definition: &Definition, drafts: &[Draft<'_>], texts: &HashMap<&str, &str>) -> u64 {
     let mut hash = Xxh3::new();
     let mut add = |text: &str| {
         // The length keeps a text that moves from one part to the next from giving the same hash.
@@ -410,27 +274,15 @@ fn fingerprint(
     add(draft.sql.map_or("", |sql| &sql.text));
     let (inputs, references): (Vec<&TableName>, &[String]) = match definition {
         Definition::Bronze { .. } => (Vec::new(), &[]),
-        Definition::ByRecord {
-            input, references, ..
-        } => (vec![input], references),
-        Definition::ByKey {
-            inputs, references, ..
-        } => (
-            inputs.iter().map(|input| &input.table).collect(),
-            references,
-        ),
-        Definition::Whole {
-            inputs, references, ..
-        } => (inputs.iter().collect(), references),
+        Definition::ByRecord { input, references, .. } => (vec![input], references),
+        Definition::ByKey { inputs, references, .. } => (inputs.iter().map(|input| &input.table).collect(), references),
+        Definition::Whole { inputs, references, .. } => (inputs.iter().collect(), references),
     };
     for reference in references {
         add(texts.get(reference.as_str()).copied().unwrap_or_default());
     }
     for input in inputs {
-        let bronze = drafts
-            .iter()
-            .find(|draft| draft.name == input)
-            .map(|draft| &draft.kind);
+        let bronze = drafts.iter().find(|draft| draft.name == input).map(|draft| &draft.kind);
         if let Some(Kind::Bronze { payload, .. }) = bronze {
             add(&type_name(&DataType::Struct(payload.clone())));
         }

@@ -21,11 +21,7 @@ pub(super) struct Defined<'a> {
 }
 
 /// Checks the expectations and the SQL of a silver or gold table.
-pub(super) fn define<'a>(
-    draft: &Draft<'a>,
-    planner: &Planner,
-    problems: &mut Vec<Problem>,
-) -> Option<Defined<'a>> {
+pub(super) fn define<'a>(draft: &Draft<'a>, planner: &Planner, problems: &mut Vec<Problem>) -> Option<Defined<'a>> {
     let Kind::Derived(raw) = &draft.kind else {
         return None;
     };
@@ -41,23 +37,11 @@ pub(super) fn define<'a>(
     }
     for (name, place) in &sql.placeholders {
         let hint = "parameters belong to queries/*.sql".to_owned();
-        problems.push(
-            file.problem_at(*place, format!("a table's SQL has no parameters: ${name}"))
-                .with_hint(hint),
-        );
+        problems.push(file.problem_at(*place, format!("a table's SQL has no parameters: ${name}")).with_hint(hint));
     }
     check_stages(draft, &sql, problems);
-    let reads = sql
-        .tables
-        .iter()
-        .filter(|(table, _)| table.stage <= draft.name.stage)
-        .cloned()
-        .collect();
-    let mut defined = Defined {
-        reads,
-        sql: file,
-        definition: None,
-    };
+    let reads = sql.tables.iter().filter(|(table, _)| table.stage <= draft.name.stage).cloned().collect();
+    let mut defined = Defined { reads, sql: file, definition: None };
     if draft.schema.is_some()
         && problems.len() == before
         && let Some(plan) = planner.plan(&sql, problems)
@@ -74,12 +58,7 @@ pub(super) fn define<'a>(
     Some(defined)
 }
 
-fn check_conditions(
-    draft: &Draft<'_>,
-    raw: &RawTable,
-    planner: &Planner,
-    problems: &mut Vec<Problem>,
-) {
+fn check_conditions(draft: &Draft<'_>, raw: &RawTable, planner: &Planner, problems: &mut Vec<Problem>) {
     let schema = schema_of(&draft.columns);
     for expectation in &raw.expectations {
         let Some(At { value, at }) = &expectation.condition else {
@@ -90,22 +69,11 @@ fn check_conditions(
         };
         for fault in faults {
             let offset = fault.place.map_or(0, |place| {
-                let line: usize = value
-                    .split_inclusive('\n')
-                    .take(place.line as usize - 1)
-                    .map(str::len)
-                    .sum();
-                let inside = value
-                    .get(line..)
-                    .unwrap_or_default()
-                    .char_indices()
-                    .nth(place.column as usize - 1);
+                let line: usize = value.split_inclusive('\n').take(place.line as usize - 1).map(str::len).sum();
+                let inside = value.get(line..).unwrap_or_default().char_indices().nth(place.column as usize - 1);
                 line + inside.map_or(0, |(offset, _)| offset)
             });
-            let message = format!(
-                "expectation '{}': {}",
-                expectation.name.value, fault.message
-            );
+            let message = format!("expectation '{}': {}", expectation.name.value, fault.message);
             let at = inside(draft.contract, *at, value, offset);
             problems.push(draft.contract.problem(at, message).with_hint(fault.hint));
         }
@@ -123,19 +91,10 @@ fn check_stages(draft: &Draft<'_>, sql: &Sql<'_>, problems: &mut Vec<Problem>) {
 }
 
 /// The output's columns against the declared ones, by name.
-fn check_columns(
-    draft: &Draft<'_>,
-    raw: &RawTable,
-    sql: &Sql<'_>,
-    plan: &LogicalPlan,
-    problems: &mut Vec<Problem>,
-) {
+fn check_columns(draft: &Draft<'_>, raw: &RawTable, sql: &Sql<'_>, plan: &LogicalPlan, problems: &mut Vec<Problem>) {
     let outputs = plan.schema().fields();
     let system = record_columns().map(|column| column.name);
-    let is_record = raw
-        .strategy
-        .as_ref()
-        .is_some_and(|at| at.value == Strategy::ByRecord);
+    let is_record = raw.strategy.as_ref().is_some_and(|at| at.value == Strategy::ByRecord);
     let optional = |name: &str| is_record && system.iter().any(|system| system == name);
     for (at, field) in outputs.iter().enumerate() {
         let name = field.name();
@@ -143,16 +102,9 @@ fn check_columns(
             let message = format!("the SQL gives column '{name}' twice");
             problems.push(sql.file.problem_at(sql.output(name), message));
         } else if !draft.columns.iter().any(|column| column.name == *name) {
-            let hint = suggest(
-                name,
-                draft.columns.iter().map(|column| column.name.as_str()),
-            );
+            let hint = suggest(name, draft.columns.iter().map(|column| column.name.as_str()));
             let message = format!("the contract has no column '{name}'");
-            problems.push(
-                sql.file
-                    .problem_at(sql.output(name), message)
-                    .with_hint(hint),
-            );
+            problems.push(sql.file.problem_at(sql.output(name), message).with_hint(hint));
         }
     }
     for column in &draft.columns {
@@ -161,18 +113,13 @@ fn check_columns(
             None if optional(&column.name) => {}
             None => {
                 let at = place.map_or(0, |raw| raw.name.at);
-                let hint = suggest(
-                    &column.name,
-                    outputs.iter().map(|field| field.name().as_str()),
-                );
+                let hint = suggest(&column.name, outputs.iter().map(|field| field.name().as_str()));
                 let message = format!("the SQL gives no column '{}'", column.name);
                 problems.push(draft.contract.problem(at, message).with_hint(hint));
             }
             Some(field) if fits(field.data_type(), &column.data_type) => {}
             Some(field) => {
-                let at = place
-                    .and_then(|raw| raw.data_type.as_ref())
-                    .map_or(0, |at| at.at);
+                let at = place.and_then(|raw| raw.data_type.as_ref()).map_or(0, |at| at.at);
                 problems.push(misfit(draft, at, column, field.data_type()));
             }
         }
@@ -181,18 +128,13 @@ fn check_columns(
 
 fn misfit(draft: &Draft<'_>, at: usize, column: &Column, found: &DataType) -> Problem {
     let (name, declared) = (&column.name, type_name(&column.data_type));
-    let message = format!(
-        "'{name}' is declared {declared}, but the SQL gives {}",
-        type_name(found)
-    );
+    let message = format!("'{name}' is declared {declared}, but the SQL gives {}", type_name(found));
     let hint = match (found, &column.data_type) {
         (DataType::Timestamp(TimeUnit::Nanosecond, _), DataType::Timestamp(..)) => {
             format!("write CAST(… AS TIMESTAMP(6)) AS {name}: the lake keeps microseconds")
         }
         (_, DataType::Timestamp(..)) => format!("write CAST(… AS TIMESTAMP(6)) AS {name}"),
-        (_, declared) if declared.is_nested() => {
-            "the fields must have the same names, order and types".to_owned()
-        }
+        (_, declared) if declared.is_nested() => "the fields must have the same names, order and types".to_owned(),
         _ => format!("write CAST(… AS {declared}) AS {name}, or declare another type"),
     };
     draft.contract.problem(at, message).with_hint(hint)
@@ -211,62 +153,29 @@ fn strategy(
         Strategy::ByRecord => match record::check(plan) {
             Ok(input) => {
                 let sequence = raw.sequence.as_ref().map(|at| at.value.clone());
-                Some(Definition::ByRecord {
-                    sql: text,
-                    sequence,
-                    input,
-                    references,
-                })
+                Some(Definition::ByRecord { sql: text, sequence, input, references })
             }
             Err(shape) => {
-                problems.push(
-                    sql.file
-                        .problem_at(sql.start, shape.message)
-                        .with_hint(shape.hint),
-                );
+                problems.push(sql.file.problem_at(sql.start, shape.message).with_hint(shape.hint));
                 None
             }
         },
         Strategy::ByKey => {
-            let replace_by: Vec<String> = raw
-                .replace_by
-                .as_ref()?
-                .value
-                .iter()
-                .map(|at| at.value.clone())
-                .collect();
-            let columns: Vec<&Column> = replace_by
-                .iter()
-                .filter_map(|name| draft.columns.iter().find(|column| column.name == *name))
-                .collect();
+            let replace_by: Vec<String> = raw.replace_by.as_ref()?.value.iter().map(|at| at.value.clone()).collect();
+            let columns: Vec<&Column> =
+                replace_by.iter().filter_map(|name| draft.columns.iter().find(|column| column.name == *name)).collect();
             match keys::derive(plan, &columns) {
-                Ok(inputs) => Some(Definition::ByKey {
-                    sql: text,
-                    replace_by,
-                    inputs,
-                    references,
-                }),
+                Ok(inputs) => Some(Definition::ByKey { sql: text, replace_by, inputs, references }),
                 Err(refusal) => {
-                    let place = refusal
-                        .tables
-                        .first()
-                        .map_or(sql.start, |table| sql.mention(table));
-                    problems.push(
-                        sql.file
-                            .problem_at(place, refusal.message)
-                            .with_hint(refusal.hint),
-                    );
+                    let place = refusal.tables.first().map_or(sql.start, |table| sql.mention(table));
+                    problems.push(sql.file.problem_at(place, refusal.message).with_hint(refusal.hint));
                     None
                 }
             }
         }
         Strategy::Whole => {
             let inputs = keys::tables_in(plan).into_iter().collect();
-            Some(Definition::Whole {
-                sql: text,
-                inputs,
-                references,
-            })
+            Some(Definition::Whole { sql: text, inputs, references })
         }
     }
 }

@@ -4,9 +4,7 @@ use deltalake::datafusion::common::DFSchema;
 use deltalake::datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use deltalake::datafusion::error::{DataFusionError, Result as DfResult};
 use deltalake::datafusion::logical_expr::utils::split_conjunction;
-use deltalake::datafusion::logical_expr::{
-    BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator,
-};
+use deltalake::datafusion::logical_expr::{BinaryExpr, Expr, Join, JoinType, LogicalPlan, Operator};
 
 /// Two expressions that are equal.
 pub(super) type Equality = (Expr, Expr);
@@ -16,11 +14,9 @@ pub(super) fn of_condition(condition: &Expr) -> Vec<Equality> {
     split_conjunction(condition)
         .into_iter()
         .filter_map(|part| match part {
-            Expr::BinaryExpr(BinaryExpr {
-                left,
-                op: Operator::Eq | Operator::IsNotDistinctFrom,
-                right,
-            }) => Some((left.as_ref().clone(), right.as_ref().clone())),
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq | Operator::IsNotDistinctFrom, right }) => {
+                Some((left.as_ref().clone(), right.as_ref().clone()))
+            }
             _ => None,
         })
         .collect()
@@ -58,9 +54,7 @@ pub(super) fn of_plan(plan: &LogicalPlan) -> Vec<Equality> {
 
 /// Whether all columns of an expression are of this schema; an expression without columns is of any.
 pub(super) fn is_over(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.column_refs()
-        .iter()
-        .all(|column| schema.has_column(column))
+    expr.column_refs().iter().all(|column| schema.has_column(column))
 }
 
 /// The same value over the columns of `schema` only, if the equalities allow it.
@@ -91,16 +85,12 @@ pub(super) fn is_decided_by(expr: &Expr, by: &[Expr]) -> bool {
 }
 
 /// Replaces parts of an expression from the top: `Some(Some(e))` replaces, `Some(None)` gives up, `None` looks deeper.
-pub(super) fn rewrite(
-    expr: &Expr,
-    mut part: impl FnMut(&Expr) -> Option<Option<Expr>>,
-) -> Option<Expr> {
-    let rewritten: DfResult<Transformed<Expr>> =
-        expr.clone().transform_down(|node| match part(&node) {
-            Some(Some(other)) => Ok(Transformed::new(other, true, TreeNodeRecursion::Jump)),
-            Some(None) => Err(DataFusionError::Plan(String::new())),
-            None => Ok(Transformed::no(node)),
-        });
+pub(super) fn rewrite(expr: &Expr, mut part: impl FnMut(&Expr) -> Option<Option<Expr>>) -> Option<Expr> {
+    let rewritten: DfResult<Transformed<Expr>> = expr.clone().transform_down(|node| match part(&node) {
+        Some(Some(other)) => Ok(Transformed::new(other, true, TreeNodeRecursion::Jump)),
+        Some(None) => Err(DataFusionError::Plan(String::new())),
+        None => Ok(Transformed::no(node)),
+    });
     rewritten.ok().map(|transformed| transformed.data)
 }
 
@@ -124,8 +114,5 @@ fn equivalent(expr: &Expr, schema: &DFSchema, equal: &[Equality]) -> Option<Expr
         }
         next += 1;
     }
-    reached
-        .into_iter()
-        .skip(1)
-        .find(|other| is_over(other, schema) && !other.column_refs().is_empty())
+    reached.into_iter().skip(1).find(|other| is_over(other, schema) && !other.column_refs().is_empty())
 }

@@ -14,25 +14,15 @@ pub(super) type Reads = BTreeMap<TableName, BTreeSet<TableName>>;
 pub(super) fn order(reads: &Reads) -> Result<Vec<TableName>, Vec<Vec<TableName>>> {
     let mut done: Vec<TableName> = Vec::new();
     let mut waiting: BTreeSet<&TableName> = reads.keys().collect();
-    while let Some(next) = waiting
-        .iter()
-        .copied()
-        .find(|table| is_ready(reads, table, &waiting))
-    {
+    while let Some(next) = waiting.iter().copied().find(|table| is_ready(reads, table, &waiting)) {
         waiting.remove(next);
         done.push(next.clone());
     }
-    if waiting.is_empty() {
-        Ok(done)
-    } else {
-        Err(cycles(reads, &waiting))
-    }
+    if waiting.is_empty() { Ok(done) } else { Err(cycles(reads, &waiting)) }
 }
 
 fn is_ready(reads: &Reads, table: &TableName, waiting: &BTreeSet<&TableName>) -> bool {
-    reads
-        .get(table)
-        .is_none_or(|inputs| inputs.iter().all(|input| !waiting.contains(input)))
+    reads.get(table).is_none_or(|inputs| inputs.iter().all(|input| !waiting.contains(input)))
 }
 
 /// Every table that waits reads one that waits, so following the first of them ends in a cycle.
@@ -60,11 +50,7 @@ fn cycles(reads: &Reads, waiting: &BTreeSet<&TableName>) -> Vec<Vec<TableName>> 
 
 fn smallest_first(cycle: &[&TableName]) -> Vec<TableName> {
     let at = (0..cycle.len()).min_by_key(|at| cycle[*at]).unwrap_or(0);
-    cycle[at..]
-        .iter()
-        .chain(&cycle[..at])
-        .map(|table| (*table).clone())
-        .collect()
+    cycle[at..].iter().chain(&cycle[..at]).map(|table| (*table).clone()).collect()
 }
 
 #[cfg(test)]
@@ -73,10 +59,7 @@ mod tests {
 
     fn reads(pairs: &[(&str, &[&str])]) -> Reads {
         let name = |text: &&str| text.parse::<TableName>().unwrap();
-        pairs
-            .iter()
-            .map(|(table, inputs)| (name(table), inputs.iter().map(name).collect()))
-            .collect()
+        pairs.iter().map(|(table, inputs)| (name(table), inputs.iter().map(name).collect())).collect()
     }
 
     fn names(tables: &[TableName]) -> Vec<String> {
@@ -91,10 +74,7 @@ mod tests {
             ("silver.m", &["bronze.e"]),
             ("bronze.e", &[]),
         ]));
-        assert_eq!(
-            names(&order.unwrap()),
-            ["bronze.e", "silver.m", "gold.z", "gold.a"]
-        );
+        assert_eq!(names(&order.unwrap()), ["bronze.e", "silver.m", "gold.z", "gold.a"]);
     }
 
     #[test]

@@ -24,18 +24,9 @@ pub(super) struct Refusal {
 }
 
 /// Derives the key of every input from the analysed plan of a table.
-pub(super) fn derive(
-    plan: &LogicalPlan,
-    replace_by: &[&Column],
-) -> Result<Vec<KeyedInput>, Refusal> {
-    let names: Vec<&str> = replace_by
-        .iter()
-        .map(|column| column.name.as_str())
-        .collect();
-    let mut derivation = Derivation {
-        names: &names,
-        found: Vec::new(),
-    };
+pub(super) fn derive(plan: &LogicalPlan, replace_by: &[&Column]) -> Result<Vec<KeyedInput>, Refusal> {
+    let names: Vec<&str> = replace_by.iter().map(|column| column.name.as_str()).collect();
+    let mut derivation = Derivation { names: &names, found: Vec::new() };
     if has_subquery(plan) {
         return Err(derivation.refuse(plan, None, "a subquery may look at rows of any key"));
     }
@@ -43,10 +34,7 @@ pub(super) fn derive(
     if tables.is_empty() {
         return Err(derivation.refuse(plan, None, "it reads no table"));
     }
-    let keys = replace_by
-        .iter()
-        .map(|column| key_expression(plan, column))
-        .collect();
+    let keys = replace_by.iter().map(|column| key_expression(plan, column)).collect();
     derivation.descend(plan, keys, &[])?;
     Ok(derivation.found)
 }
@@ -54,18 +42,10 @@ pub(super) fn derive(
 /// A `replace_by` column over the plan's output, as the table stores it.
 fn key_expression(plan: &LogicalPlan, column: &Column) -> Expr {
     let schema = plan.schema();
-    let at = schema
-        .fields()
-        .iter()
-        .position(|field| *field.name() == column.name);
-    let output = at.map_or_else(
-        || Expr::Column(DfColumn::from_name(&column.name)),
-        |at| column_of(schema, at),
-    );
+    let at = schema.fields().iter().position(|field| *field.name() == column.name);
+    let output = at.map_or_else(|| Expr::Column(DfColumn::from_name(&column.name)), |at| column_of(schema, at));
     match at {
-        Some(at) if *schema.field(at).data_type() != column.data_type => {
-            cast(output, column.data_type.clone())
-        }
+        Some(at) if *schema.field(at).data_type() != column.data_type => cast(output, column.data_type.clone()),
         _ => output,
     }
 }
@@ -96,10 +76,7 @@ pub(super) fn has_subquery(plan: &LogicalPlan) -> bool {
             inside |= expr.exists(|part| {
                 Ok(matches!(
                     part,
-                    Expr::Exists(_)
-                        | Expr::InSubquery(_)
-                        | Expr::ScalarSubquery(_)
-                        | Expr::SetComparison(_)
+                    Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)
                 ))
             })?;
             Ok(TreeNodeRecursion::Continue)
@@ -128,28 +105,20 @@ impl Derivation<'_> {
                 self.descend(&projection.input, keys, &[])
             }
             LogicalPlan::SubqueryAlias(alias) => {
-                let keys =
-                    self.substitute(plan, keys, |at| Ok(column_of(alias.input.schema(), at)))?;
+                let keys = self.substitute(plan, keys, |at| Ok(column_of(alias.input.schema(), at)))?;
                 self.descend(&alias.input, keys, &[])
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(plan, aggregate, keys),
             LogicalPlan::Window(window) => self.window(plan, window, keys),
             LogicalPlan::Unnest(unnest) => self.unnest(plan, unnest, keys),
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
-                self.descend(&sort.input, keys, facts)
-            }
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.descend(&sort.input, keys, facts),
             LogicalPlan::Distinct(Distinct::All(input)) => self.descend(input, keys, &[]),
             LogicalPlan::Union(union) => {
                 for input in &union.inputs {
                     if tables_in(input).is_empty() {
-                        return Err(self.refuse(
-                            plan,
-                            None,
-                            "a branch of the UNION reads no table",
-                        ));
+                        return Err(self.refuse(plan, None, "a branch of the UNION reads no table"));
                     }
-                    let keys = self
-                        .substitute(plan, keys.clone(), |at| Ok(column_of(input.schema(), at)))?;
+                    let keys = self.substitute(plan, keys.clone(), |at| Ok(column_of(input.schema(), at)))?;
                     self.descend(input, keys, &[])?;
                 }
                 Ok(())
@@ -157,19 +126,11 @@ impl Derivation<'_> {
             LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => {
                 Err(self.refuse(plan, None, "LIMIT picks among the rows of all keys"))
             }
-            LogicalPlan::Distinct(Distinct::On(_)) => Err(self.refuse(
-                plan,
-                None,
-                "DISTINCT ON picks among rows that may have other keys",
-            )),
-            LogicalPlan::RecursiveQuery(_) => {
-                Err(self.refuse(plan, None, "a recursive query may reach any key"))
+            LogicalPlan::Distinct(Distinct::On(_)) => {
+                Err(self.refuse(plan, None, "DISTINCT ON picks among rows that may have other keys"))
             }
-            other => Err(self.refuse(
-                plan,
-                None,
-                &format!("{} is not supported here", node_name(other)),
-            )),
+            LogicalPlan::RecursiveQuery(_) => Err(self.refuse(plan, None, "a recursive query may reach any key")),
+            other => Err(self.refuse(plan, None, &format!("{} is not supported here", node_name(other)))),
         }
     }
 
@@ -205,18 +166,12 @@ impl Derivation<'_> {
 
     /// All rows of a group must have one key, so the key must be computable from what is grouped by.
     fn aggregate(&mut self, plan: &LogicalPlan, aggregate: &Aggregate, keys: Vec<Expr>) -> Derived {
-        let sets = aggregate
-            .group_expr
-            .iter()
-            .any(|expr| matches!(expr, Expr::GroupingSet(_)));
+        let sets = aggregate.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_)));
         if sets || aggregate.group_expr.is_empty() {
             return Err(self.refuse(plan, None, "it is aggregated over all keys"));
         }
         let keys = self.substitute(plan, keys, |at| {
-            let group = aggregate
-                .group_expr
-                .get(at)
-                .ok_or("it is the result of an aggregate")?;
+            let group = aggregate.group_expr.get(at).ok_or("it is the result of an aggregate")?;
             Ok(bare(group))
         })?;
         self.descend(&aggregate.input, keys, &[])
@@ -226,11 +181,7 @@ impl Derivation<'_> {
     fn window(&mut self, plan: &LogicalPlan, window: &Window, keys: Vec<Expr>) -> Derived {
         let input = window.input.schema();
         let keys = self.substitute(plan, keys, |at| {
-            if at < input.fields().len() {
-                Ok(column_of(input, at))
-            } else {
-                Err("it is the result of a window")
-            }
+            if at < input.fields().len() { Ok(column_of(input, at)) } else { Err("it is the result of a window") }
         })?;
         for expr in &window.window_expr {
             let Expr::WindowFunction(function) = bare(expr) else {
@@ -240,10 +191,7 @@ impl Derivation<'_> {
                 if !is_decided_by(key, &function.params.partition_by) {
                     let why = "a window's PARTITION BY does not contain it";
                     let hint = format!("add '{name}' to PARTITION BY, or use strategy = \"whole\"");
-                    return Err(Refusal {
-                        hint: Some(hint),
-                        ..self.refuse(plan, Some(name), why)
-                    });
+                    return Err(Refusal { hint: Some(hint), ..self.refuse(plan, Some(name), why) });
                 }
             }
         }
@@ -252,10 +200,7 @@ impl Derivation<'_> {
 
     fn unnest(&mut self, plan: &LogicalPlan, unnest: &Unnest, keys: Vec<Expr>) -> Derived {
         let opened = |input: usize| {
-            unnest
-                .list_type_columns
-                .iter()
-                .any(|(list, _)| *list == input)
+            unnest.list_type_columns.iter().any(|(list, _)| *list == input)
                 || unnest.struct_type_columns.contains(&input)
         };
         let keys = self.substitute(plan, keys, |at| match unnest.dependency_indices.get(at) {
@@ -265,13 +210,7 @@ impl Derivation<'_> {
         self.descend(&unnest.input, keys, &[])
     }
 
-    fn join(
-        &mut self,
-        plan: &LogicalPlan,
-        join: &Join,
-        keys: Vec<Expr>,
-        facts: &[Equality],
-    ) -> Derived {
+    fn join(&mut self, plan: &LogicalPlan, join: &Join, keys: Vec<Expr>, facts: &[Equality]) -> Derived {
         use JoinType::*;
         if join.null_aware || matches!(join.join_type, LeftMark | RightMark) {
             return Err(self.refuse(plan, None, "this join is not supported here"));
@@ -309,17 +248,9 @@ impl Derivation<'_> {
 
     fn check_keeper(&self, plan: &LogicalPlan, keeper: &LogicalPlan, keys: &[Expr]) -> Derived {
         if tables_in(keeper).is_empty() {
-            return Err(self.refuse(
-                plan,
-                None,
-                "the join keeps rows of a reference that match no row",
-            ));
+            return Err(self.refuse(plan, None, "the join keeps rows of a reference that match no row"));
         }
-        match keys
-            .iter()
-            .zip(self.names)
-            .find(|(key, _)| !is_over(key, keeper.schema()))
-        {
+        match keys.iter().zip(self.names).find(|(key, _)| !is_over(key, keeper.schema())) {
             None => Ok(()),
             Some((_, name)) => {
                 let why = "it comes from the side of an outer join that may be missing";
@@ -328,27 +259,16 @@ impl Derivation<'_> {
         }
     }
 
-    fn translate_keys(
-        &self,
-        side: &LogicalPlan,
-        keys: &[Expr],
-        equal: &[Equality],
-    ) -> Result<Vec<Expr>, Refusal> {
+    fn translate_keys(&self, side: &LogicalPlan, keys: &[Expr], equal: &[Equality]) -> Result<Vec<Expr>, Refusal> {
         let mut translated = Vec::new();
         for (key, name) in keys.iter().zip(self.names) {
             match translate(key, side.schema(), equal) {
                 Some(key) => translated.push(key),
                 None => {
                     let hint = format!("join on '{name}', or use strategy = \"whole\"");
-                    let refusal = self.refuse(
-                        side,
-                        Some(name),
-                        "the join does not equate it with a column of that side",
-                    );
-                    return Err(Refusal {
-                        hint: Some(hint),
-                        ..refusal
-                    });
+                    let refusal =
+                        self.refuse(side, Some(name), "the join does not equate it with a column of that side");
+                    return Err(Refusal { hint: Some(hint), ..refusal });
                 }
             }
         }
@@ -360,17 +280,11 @@ impl Derivation<'_> {
         let pairs = equal::of_join(join);
         for side in [join.left.as_ref(), join.right.as_ref()] {
             if tables_in(side).is_empty() {
-                return Err(self.refuse(
-                    plan,
-                    None,
-                    "the join keeps rows of a reference that match no row",
-                ));
+                return Err(self.refuse(plan, None, "the join keeps rows of a reference that match no row"));
             }
             let mut own = Vec::new();
             for (key, name) in keys.iter().zip(self.names) {
-                let key = rewrite(key, |part| {
-                    Some(Some(coalesced(part, side.schema(), &pairs)?))
-                });
+                let key = rewrite(key, |part| Some(Some(coalesced(part, side.schema(), &pairs)?)));
                 match key.filter(|key| is_over(key, side.schema())) {
                     Some(key) => own.push(key),
                     None => {
@@ -398,11 +312,7 @@ impl Derivation<'_> {
                 let Expr::Column(column) = part else {
                     return None;
                 };
-                let replaced = plan
-                    .schema()
-                    .maybe_index_of_column(column)
-                    .ok_or(why)
-                    .and_then(&by);
+                let replaced = plan.schema().maybe_index_of_column(column).ok_or(why).and_then(&by);
                 Some(replaced.map_err(|reason| why = reason).ok())
             });
             match replaced {
@@ -417,11 +327,7 @@ impl Derivation<'_> {
         let names = name.map_or_else(|| self.names.join("', '"), str::to_owned);
         let tables: Vec<TableName> = tables_in(plan).into_iter().collect();
         let from: Vec<String> = tables.iter().map(ToString::to_string).collect();
-        let from = if from.is_empty() {
-            String::new()
-        } else {
-            format!(" from {}", from.join(", "))
-        };
+        let from = if from.is_empty() { String::new() } else { format!(" from {}", from.join(", ")) };
         Refusal {
             tables,
             message: format!("'{names}' cannot be derived{from}: {why}"),
@@ -438,9 +344,7 @@ fn coalesced(expr: &Expr, side: &DFSchema, pairs: &[Equality]) -> Option<Expr> {
     let [a, b] = function.args.as_slice() else {
         return None;
     };
-    let joined = pairs
-        .iter()
-        .any(|(left, right)| (left == a && right == b) || (left == b && right == a));
+    let joined = pairs.iter().any(|(left, right)| (left == a && right == b) || (left == b && right == a));
     if function.func.name() != "coalesce" || !joined {
         return None;
     }

@@ -40,15 +40,11 @@ pub(super) struct Named {
 /// Reads every file below `<project_dir>/pipelines`.
 pub(super) fn read(project_dir: &Path, problems: &mut Vec<Problem>) -> Vec<Folder> {
     if !project_dir.join("pipelines").is_dir() {
-        let hint =
-            "a project is a folder that holds pipelines/; --project names another one".to_owned();
+        let hint = "a project is a folder that holds pipelines/; --project names another one".to_owned();
         problems.push(Problem::of_file("pipelines", "there is no such folder").with_hint(hint));
         return Vec::new();
     }
-    let mut reader = Reader {
-        root: project_dir,
-        problems,
-    };
+    let mut reader = Reader { root: project_dir, problems };
     let mut folders = Vec::new();
     for entry in reader.list("pipelines") {
         if entry.is_dir {
@@ -89,13 +85,11 @@ impl Entry {
 impl Reader<'_> {
     /// What a folder holds, sorted by name, without hidden files.
     fn list(&mut self, path: &str) -> Vec<Entry> {
-        let entries = fs::read_dir(self.root.join(path))
-            .and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        let entries = fs::read_dir(self.root.join(path)).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
         let entries = match entries {
             Ok(entries) => entries,
             Err(error) => {
-                self.problems
-                    .push(Problem::of_file(path, format!("cannot be read: {error}")));
+                self.problems.push(Problem::of_file(path, format!("cannot be read: {error}")));
                 return Vec::new();
             }
         };
@@ -103,11 +97,7 @@ impl Reader<'_> {
             .into_iter()
             .map(|entry| {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                Entry {
-                    path: format!("{path}/{name}"),
-                    is_dir: entry.path().is_dir(),
-                    name,
-                }
+                Entry { path: format!("{path}/{name}"), is_dir: entry.path().is_dir(), name }
             })
             .filter(|entry| !entry.name.starts_with('.'))
             .collect();
@@ -118,19 +108,12 @@ impl Reader<'_> {
     fn text(&mut self, entry: &Entry) -> Option<File> {
         let problem = match fs::read(self.root.join(&entry.path)).map(String::from_utf8) {
             Ok(Ok(text)) => {
-                return Some(File {
-                    path: entry.path.clone(),
-                    text,
-                });
+                return Some(File { path: entry.path.clone(), text });
             }
             Ok(Err(error)) => {
                 let valid = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-                File {
-                    path: entry.path.clone(),
-                    text,
-                }
-                .problem(valid, "the file is not UTF-8 from here on")
+                File { path: entry.path.clone(), text }.problem(valid, "the file is not UTF-8 from here on")
             }
             Err(error) => Problem::of_file(&entry.path, format!("cannot be read: {error}")),
         };
@@ -140,8 +123,7 @@ impl Reader<'_> {
 
     fn unknown(&mut self, entry: &Entry, hint: Option<String>) {
         let kind = if entry.is_dir { "folder" } else { "file" };
-        self.problems
-            .push(Problem::of_file(&entry.path, format!("unknown {kind}")).with_hint(hint));
+        self.problems.push(Problem::of_file(&entry.path, format!("unknown {kind}")).with_hint(hint));
     }
 
     fn folder(&mut self, pipeline: &Entry) -> Folder {
@@ -175,8 +157,7 @@ impl Reader<'_> {
         }
         if !has_manifest {
             let path = format!("{}/pipeline.toml", pipeline.path);
-            self.problems
-                .push(Problem::of_file(path, "the file is missing"));
+            self.problems.push(Problem::of_file(path, "the file is missing"));
         }
         folder
     }
@@ -189,17 +170,11 @@ impl Reader<'_> {
                 continue;
             }
             if entry.is_dir || kind != extension {
-                self.unknown(
-                    &entry,
-                    Some(format!("this folder holds .{extension} files")),
-                );
+                self.unknown(&entry, Some(format!("this folder holds .{extension} files")));
             } else if self.good_name(&entry, stem)
                 && let Some(file) = self.text(&entry)
             {
-                found.push(Named {
-                    name: stem.to_owned(),
-                    file,
-                });
+                found.push(Named { name: stem.to_owned(), file });
             }
         }
         found
@@ -209,9 +184,7 @@ impl Reader<'_> {
         let good = is_identifier(stem);
         if !good {
             let hint = "small letters, digits and _, a letter first".to_owned();
-            self.problems.push(
-                Problem::of_file(&entry.path, format!("'{stem}' cannot be a name")).with_hint(hint),
-            );
+            self.problems.push(Problem::of_file(&entry.path, format!("'{stem}' cannot be a name")).with_hint(hint));
         }
         good
     }
@@ -228,18 +201,13 @@ impl Reader<'_> {
                 }
                 "sql" if !entry.is_dir && stage == Stage::Bronze => {
                     let hint = "bronze keeps records as they came; SQL starts in silver".to_owned();
-                    self.problems.push(
-                        Problem::of_file(&entry.path, "a bronze table has no SQL").with_hint(hint),
-                    );
+                    self.problems.push(Problem::of_file(&entry.path, "a bronze table has no SQL").with_hint(hint));
                 }
                 "sql" if !entry.is_dir && self.good_name(&entry, stem) => {
                     queries.push((stem.to_owned(), self.text(&entry)));
                 }
                 "toml" | "sql" if !entry.is_dir => {}
-                _ => self.unknown(
-                    &entry,
-                    Some("this folder holds .toml and .sql files".to_owned()),
-                ),
+                _ => self.unknown(&entry, Some("this folder holds .toml and .sql files".to_owned())),
             }
         }
         self.pair(stage, &folder.path, contracts, queries)
@@ -259,22 +227,16 @@ impl Reader<'_> {
             if sql.is_none() && stage != Stage::Bronze {
                 let hint = format!("write {folder}/{name}.sql");
                 let path = format!("{folder}/{name}.toml");
-                self.problems
-                    .push(Problem::of_file(path, "the contract has no SQL").with_hint(hint));
+                self.problems.push(Problem::of_file(path, "the contract has no SQL").with_hint(hint));
             }
             if let Some(contract) = contract {
-                tables.push(TableFiles {
-                    name: TableName { stage, name },
-                    contract,
-                    sql: sql.flatten(),
-                });
+                tables.push(TableFiles { name: TableName { stage, name }, contract, sql: sql.flatten() });
             }
         }
         for (name, _) in queries {
             let hint = format!("write {folder}/{name}.toml");
             let path = format!("{folder}/{name}.sql");
-            self.problems
-                .push(Problem::of_file(path, "the SQL has no contract").with_hint(hint));
+            self.problems.push(Problem::of_file(path, "the SQL has no contract").with_hint(hint));
         }
         tables
     }

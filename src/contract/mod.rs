@@ -69,9 +69,7 @@ impl Project {
 
     /// The reference of this name, without `reference.`.
     pub fn reference(&self, name: &str) -> Option<&Reference> {
-        self.references
-            .iter()
-            .find(|reference| reference.name == name)
+        self.references.iter().find(|reference| reference.name == name)
     }
 
     /// The query of this name.
@@ -84,10 +82,7 @@ impl Project {
         let Definition::Bronze { source, .. } = &table.definition else {
             return None;
         };
-        self.pipeline(&table.pipeline)?
-            .sources
-            .iter()
-            .find(|known| known.name == *source)
+        self.pipeline(&table.pipeline)?.sources.iter().find(|known| known.name == *source)
     }
 }
 
@@ -169,10 +164,7 @@ impl FromStr for Stage {
         Stage::ALL
             .into_iter()
             .find(|stage| stage.as_str() == text)
-            .ok_or_else(|| BadName {
-                text: text.to_owned(),
-                expected: "a stage: bronze, silver or gold",
-            })
+            .ok_or_else(|| BadName { text: text.to_owned(), expected: "a stage: bronze, silver or gold" })
     }
 }
 
@@ -193,18 +185,12 @@ impl FromStr for TableName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let bad = || BadName {
-            text: text.to_owned(),
-            expected: "a table name such as silver.exams",
-        };
+        let bad = || BadName { text: text.to_owned(), expected: "a table name such as silver.exams" };
         let (stage, name) = text.split_once('.').ok_or_else(bad)?;
         if !types::is_identifier(name) {
             return Err(bad());
         }
-        Ok(Self {
-            stage: stage.parse().map_err(|_| bad())?,
-            name: name.to_owned(),
-        })
+        Ok(Self { stage: stage.parse().map_err(|_| bad())?, name: name.to_owned() })
     }
 }
 
@@ -275,9 +261,9 @@ impl Table {
     pub fn sql(&self) -> Option<&str> {
         match &self.definition {
             Definition::Bronze { .. } => None,
-            Definition::ByRecord { sql, .. }
-            | Definition::ByKey { sql, .. }
-            | Definition::Whole { sql, .. } => Some(sql),
+            Definition::ByRecord { sql, .. } | Definition::ByKey { sql, .. } | Definition::Whole { sql, .. } => {
+                Some(sql)
+            }
         }
     }
 }
@@ -288,25 +274,11 @@ pub enum Definition {
     /// The records of a source as they came; `payload` is the type that SQL sees.
     Bronze { source: String, payload: Fields },
     /// A function of one record of one bronze table.
-    ByRecord {
-        sql: String,
-        sequence: Option<String>,
-        input: TableName,
-        references: Vec<String>,
-    },
+    ByRecord { sql: String, sequence: Option<String>, input: TableName, references: Vec<String> },
     /// Rows that depend only on the input rows that share their `replace_by` values.
-    ByKey {
-        sql: String,
-        replace_by: Vec<String>,
-        inputs: Vec<KeyedInput>,
-        references: Vec<String>,
-    },
+    ByKey { sql: String, replace_by: Vec<String>, inputs: Vec<KeyedInput>, references: Vec<String> },
     /// Recomputed when an input changed.
-    Whole {
-        sql: String,
-        inputs: Vec<TableName>,
-        references: Vec<String>,
-    },
+    Whole { sql: String, inputs: Vec<TableName>, references: Vec<String> },
 }
 
 /// An input of a by-key table, and which of its rows an output key depends on.

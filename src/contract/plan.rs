@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use deltalake::datafusion::catalog::{
-    CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider,
-};
+use deltalake::datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use deltalake::datafusion::common::tree_node::TreeNode;
 use deltalake::datafusion::common::{DFSchema, SchemaError};
 use deltalake::datafusion::datasource::empty::EmptyTable;
@@ -52,8 +50,7 @@ impl Planner {
                     let tables = match catalog.schema(stage) {
                         Some(tables) => tables,
                         None => {
-                            let tables: Arc<dyn SchemaProvider> =
-                                Arc::new(MemorySchemaProvider::new());
+                            let tables: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
                             catalog.register_schema(stage, Arc::clone(&tables))?;
                             tables
                         }
@@ -67,25 +64,14 @@ impl Planner {
             known.insert(name);
         }
         let context = crate::engine::planning_session();
-        let name = context
-            .state()
-            .config_options()
-            .catalog
-            .default_catalog
-            .clone();
+        let name = context.state().config_options().catalog.default_catalog.clone();
         context.register_catalog(name, Arc::new(catalog));
-        Ok(Self {
-            state: context.state(),
-            known,
-            broken,
-        })
+        Ok(Self { state: context.state(), known, broken })
     }
 
     /// Parses a file that must hold one query over known tables; `None` when there is nothing to plan.
     pub fn parse<'a>(&self, file: &'a File, problems: &mut Vec<Problem>) -> Option<Sql<'a>> {
-        let parsed = DFParserBuilder::new(file.text.as_str())
-            .build()
-            .and_then(|mut parser| parser.parse_statements());
+        let parsed = DFParserBuilder::new(file.text.as_str()).build().and_then(|mut parser| parser.parse_statements());
         let mut statements = match parsed {
             Ok(statements) => statements,
             Err(error) => {
@@ -99,15 +85,11 @@ impl Planner {
         };
         if let Some(second) = statements.front() {
             let at = match second {
-                deltalake::datafusion::sql::parser::Statement::Statement(second) => {
-                    place(second.span().start)
-                }
+                deltalake::datafusion::sql::parser::Statement::Statement(second) => place(second.span().start),
                 _ => None,
             };
-            problems.push(file.problem_at(
-                at.unwrap_or(Place::START),
-                "a file holds one statement, this is the second",
-            ));
+            problems
+                .push(file.problem_at(at.unwrap_or(Place::START), "a file holds one statement, this is the second"));
             return None;
         }
         let Some(sql) = Sql::new(file, statement, &self.state) else {
@@ -118,42 +100,23 @@ impl Planner {
         self.report_strangers(&sql, problems);
         let mut read = sql.tables.iter().map(|(table, _)| table.to_string());
         let waits = read.any(|table| self.broken.contains(&table))
-            || sql
-                .references
-                .keys()
-                .any(|name| self.broken.contains(&format!("reference.{name}")));
+            || sql.references.keys().any(|name| self.broken.contains(&format!("reference.{name}")));
         (problems.len() == before && !waits).then_some(sql)
     }
 
     fn report_strangers(&self, sql: &Sql<'_>, problems: &mut Vec<Problem>) {
-        let tables = sql
-            .tables
-            .iter()
-            .map(|(table, place)| (table.to_string(), *place));
-        let references = sql
-            .references
-            .iter()
-            .map(|(name, place)| (format!("reference.{name}"), *place));
-        for (name, place) in tables
-            .chain(references)
-            .chain(sql.strangers.iter().cloned())
-        {
+        let tables = sql.tables.iter().map(|(table, place)| (table.to_string(), *place));
+        let references = sql.references.iter().map(|(name, place)| (format!("reference.{name}"), *place));
+        for (name, place) in tables.chain(references).chain(sql.strangers.iter().cloned()) {
             if self.known.contains(&name) {
                 continue;
             }
-            let same = self
-                .known
-                .iter()
-                .find(|known| known.split('.').next_back() == Some(name.as_str()));
+            let same = self.known.iter().find(|known| known.split('.').next_back() == Some(name.as_str()));
             let hint = match same {
                 Some(full) => Some(format!("write {full}")),
                 None => suggest(&name, self.known.iter().map(String::as_str)),
             };
-            problems.push(
-                sql.file
-                    .problem_at(place, format!("unknown table '{name}'"))
-                    .with_hint(hint),
-            );
+            problems.push(sql.file.problem_at(place, format!("unknown table '{name}'")).with_hint(hint));
         }
     }
 
@@ -162,10 +125,7 @@ impl Planner {
         let planned = ready(self.state.statement_to_plan(sql.statement.clone()));
         let plan = self.keep(sql, planned, problems)?;
         // SELECT … INTO is a query to the parser and a statement that makes a table to the planner.
-        if matches!(
-            plan,
-            LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_)
-        ) {
+        if matches!(plan, LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_)) {
             problems.push(no_query(sql.file));
             return None;
         }
@@ -184,16 +144,8 @@ impl Planner {
     }
 
     /// Resolves types, `$name` replaced beforehand.
-    pub fn analyse(
-        &self,
-        sql: &Sql<'_>,
-        plan: LogicalPlan,
-        problems: &mut Vec<Problem>,
-    ) -> Option<LogicalPlan> {
-        let analysed =
-            self.state
-                .analyzer()
-                .execute_and_check(plan, self.state.config_options(), |_, _| {});
+    pub fn analyse(&self, sql: &Sql<'_>, plan: LogicalPlan, problems: &mut Vec<Problem>) -> Option<LogicalPlan> {
+        let analysed = self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {});
         self.keep(sql, analysed, problems)
     }
 
@@ -203,9 +155,9 @@ impl Planner {
         match physical.as_ref().map_err(DataFusionError::find_root) {
             // Its text is the debug form of an expression.
             Err(DataFusionError::NotImplemented(text)) if text.contains("OuterReferenceColumn") => {
-                let hint =
-                    "write unnest(…) in the SELECT list, or a JOIN for the subquery".to_owned();
-                let message = "the engine cannot run a FROM item or subquery that uses columns of the outer query like this";
+                let hint = "write unnest(…) in the SELECT list, or a JOIN for the subquery".to_owned();
+                let message =
+                    "the engine cannot run a FROM item or subquery that uses columns of the outer query like this";
                 problems.push(sql.file.problem_at(sql.start, message).with_hint(hint));
             }
             _ => {
@@ -214,15 +166,8 @@ impl Planner {
         }
     }
 
-    fn keep<T>(
-        &self,
-        sql: &Sql<'_>,
-        result: DfResult<T>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<T> {
-        result
-            .map_err(|error| report(sql.file, sql.start, faults(&error), problems))
-            .ok()
+    fn keep<T>(&self, sql: &Sql<'_>, result: DfResult<T>, problems: &mut Vec<Problem>) -> Option<T> {
+        result.map_err(|error| report(sql.file, sql.start, faults(&error), problems)).ok()
     }
 
     /// Checks a condition on one row of a table with this schema.
@@ -240,18 +185,9 @@ impl Planner {
     }
 
     fn condition_type(&self, schema: &SchemaRef, text: &str) -> Result<DataType, Vec<SqlFault>> {
-        let fault = |message: &str| {
-            vec![SqlFault {
-                place: None,
-                message: message.to_owned(),
-                hint: None,
-            }]
-        };
+        let fault = |message: &str| vec![SqlFault { place: None, message: message.to_owned(), hint: None }];
         let dialect = self.state.config_options().sql_parser.dialect;
-        let parsed = self
-            .state
-            .sql_to_expr_with_alias(text, &dialect)
-            .map_err(|error| faults(&error))?;
+        let parsed = self.state.sql_to_expr_with_alias(text, &dialect).map_err(|error| faults(&error))?;
         if parsed.alias.is_some() {
             return Err(fault("the condition goes on after its end"));
         }
@@ -259,17 +195,11 @@ impl Planner {
         if !unstable.is_empty() {
             let faults = unstable.into_iter();
             return Err(faults
-                .map(|found| SqlFault {
-                    place: Some(found.place),
-                    message: found.message,
-                    hint: Some(found.hint),
-                })
+                .map(|found| SqlFault { place: Some(found.place), message: found.message, hint: Some(found.hint) })
                 .collect());
         }
-        let planned = DFSchema::try_from(Arc::clone(schema)).and_then(|schema| {
-            self.state
-                .create_logical_expr_from_sql_expr(parsed, &schema)
-        });
+        let planned = DFSchema::try_from(Arc::clone(schema))
+            .and_then(|schema| self.state.create_logical_expr_from_sql_expr(parsed, &schema));
         let expr = planned.map_err(|error| faults(&error))?;
         let about_more = expr.exists(|expr| {
             Ok(matches!(
@@ -290,13 +220,7 @@ impl Planner {
         let source = provider_as_source(Arc::new(EmptyTable::new(Arc::clone(schema))));
         LogicalPlanBuilder::scan("row", source, None)
             .and_then(|scan| scan.project([expr.alias("condition")])?.build())
-            .and_then(|plan| {
-                self.state.analyzer().execute_and_check(
-                    plan,
-                    self.state.config_options(),
-                    |_, _| {},
-                )
-            })
+            .and_then(|plan| self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {}))
             .map(|plan| plan.schema().field(0).data_type().clone())
             .map_err(|error| faults(&error))
     }
@@ -304,11 +228,9 @@ impl Planner {
 
 /// Planning awaits catalogs only, and those of this module are in memory: it is done when first polled.
 fn ready<T>(planning: impl Future<Output = DfResult<T>>) -> DfResult<T> {
-    planning.now_or_never().unwrap_or_else(|| {
-        Err(DataFusionError::Internal(
-            "planning waited for something outside".to_owned(),
-        ))
-    })
+    planning
+        .now_or_never()
+        .unwrap_or_else(|| Err(DataFusionError::Internal("planning waited for something outside".to_owned())))
 }
 
 fn no_query(file: &File) -> Problem {
@@ -330,10 +252,7 @@ fn faults(error: &DataFusionError) -> Vec<SqlFault> {
 
 fn fault(error: &DataFusionError) -> SqlFault {
     let diagnosed = error.diagnostic().and_then(|diagnostic| diagnostic.span);
-    let diagnosed = diagnosed.map(|span| Place {
-        line: span.start.line as u32,
-        column: span.start.column as u32,
-    });
+    let diagnosed = diagnosed.map(|span| Place { line: span.start.line as u32, column: span.start.column as u32 });
     match error.find_root() {
         DataFusionError::SchemaError(schema, _) => schema_fault(schema, diagnosed),
         DataFusionError::SQL(parser, _) => parser_fault(&parser.to_string()),
@@ -343,27 +262,17 @@ fn fault(error: &DataFusionError) -> SqlFault {
 
 fn schema_fault(error: &SchemaError, diagnosed: Option<Place>) -> SqlFault {
     let (field, valid_fields) = match error {
-        SchemaError::FieldNotFound {
-            field,
-            valid_fields,
-        } => (field, valid_fields),
+        SchemaError::FieldNotFound { field, valid_fields } => (field, valid_fields),
         SchemaError::AmbiguousReference { field } => return ambiguous(&field.name, diagnosed),
-        SchemaError::DuplicateQualifiedField { name, .. }
-        | SchemaError::DuplicateUnqualifiedField { name } => {
+        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
             return ambiguous(name, diagnosed);
         }
     };
-    let own = field.spans.first().map(|span| Place {
-        line: span.start.line as u32,
-        column: span.start.column as u32,
-    });
+    let own = field.spans.first().map(|span| Place { line: span.start.line as u32, column: span.start.column as u32 });
     SqlFault {
         place: diagnosed.or(own),
         message: format!("unknown column '{}'", field.flat_name()),
-        hint: suggest(
-            &field.name,
-            valid_fields.iter().map(|field| field.name.as_str()),
-        ),
+        hint: suggest(&field.name, valid_fields.iter().map(|field| field.name.as_str())),
     }
 }
 
@@ -371,9 +280,7 @@ fn ambiguous(name: &str, place: Option<Place>) -> SqlFault {
     SqlFault {
         place,
         message: format!("column '{name}' may be one of several"),
-        hint: Some(format!(
-            "write <table>.{name} where it is read, and give each output its own name with AS"
-        )),
+        hint: Some(format!("write <table>.{name} where it is read, and give each output its own name with AS")),
     }
 }
 
@@ -382,36 +289,16 @@ fn parser_fault(text: &str) -> SqlFault {
     let text = text.trim_start_matches("sql parser error: ");
     let (message, at) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
     let numbers = at.split_once(", Column: ").and_then(|(line, column)| {
-        Some(Place {
-            line: line.trim().parse().ok()?,
-            column: column.trim().parse().ok()?,
-        })
+        Some(Place { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
     });
-    SqlFault {
-        place: numbers,
-        message: format!("not SQL: {message}"),
-        hint: None,
-    }
+    SqlFault { place: numbers, message: format!("not SQL: {message}"), hint: None }
 }
 
 /// The first sentence says what is wrong; the rest lists candidates and where to file bugs against DataFusion.
 fn planning_fault(text: &str, place: Option<Place>) -> SqlFault {
-    let essence = text
-        .find("No function matches")
-        .map_or(text, |at| &text[at..]);
-    let message = essence
-        .lines()
-        .next()
-        .unwrap_or(essence)
-        .trim_start_matches("Error during planning: ");
+    let essence = text.find("No function matches").map_or(text, |at| &text[at..]);
+    let message = essence.lines().next().unwrap_or(essence).trim_start_matches("Error during planning: ");
     let message = message.trim_end_matches('.').to_owned();
-    let hint = text
-        .lines()
-        .find(|line| line.starts_with("Did you mean"))
-        .map(|line| line.replacen('D', "d", 1));
-    SqlFault {
-        place,
-        message,
-        hint,
-    }
+    let hint = text.lines().find(|line| line.starts_with("Did you mean")).map(|line| line.replacen('D', "d", 1));
+    SqlFault { place, message, hint }
 }

@@ -18,13 +18,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with a file as a whole.
     pub(super) fn of_file(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            line: 1,
-            column: 1,
-            message: message.into(),
-            hint: None,
-        }
+        Self { path: path.into(), line: 1, column: 1, message: message.into(), hint: None }
     }
 
     /// With what the author can do about it, if anything is known.
@@ -36,11 +30,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.path, self.line, self.column, self.message
-        )?;
+        write!(f, "{}:{}:{}: {}", self.path, self.line, self.column, self.message)?;
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
@@ -88,24 +78,12 @@ impl File {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let column = before[line_start..].chars().count() + 1;
-        self.problem_at(
-            Place {
-                line: line as u32,
-                column: column as u32,
-            },
-            message,
-        )
+        self.problem_at(Place { line: line as u32, column: column as u32 }, message)
     }
 
     /// A problem at a line and column.
     pub fn problem_at(&self, place: Place, message: impl Into<String>) -> Problem {
-        Problem {
-            path: self.path.clone(),
-            line: place.line,
-            column: place.column,
-            message: message.into(),
-            hint: None,
-        }
+        Problem { path: self.path.clone(), line: place.line, column: place.column, message: message.into(), hint: None }
     }
 }
 
@@ -138,12 +116,7 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str], n: usize) -> Vec<&'a st
     let word = word.trim().to_lowercase();
     let mut scored: Vec<(f64, &str)> = known
         .iter()
-        .map(|name| {
-            (
-                strsim::normalized_damerau_levenshtein(&word, &name.trim().to_lowercase()),
-                *name,
-            )
-        })
+        .map(|name| (strsim::normalized_damerau_levenshtein(&word, &name.trim().to_lowercase()), *name))
         .filter(|(score, _)| *score >= NEAR)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
@@ -156,10 +129,7 @@ mod tests {
 
     #[test]
     fn a_place_counts_characters_not_bytes() {
-        let file = File {
-            path: "a".into(),
-            text: "é\nüb c".into(),
-        };
+        let file = File { path: "a".into(), text: "é\nüb c".into() };
         let offset = file.text.find('c').unwrap();
         let problem = file.problem(offset, "x");
         assert_eq!((problem.line, problem.column), (2, 4));
@@ -167,18 +137,15 @@ mod tests {
 
     #[test]
     fn an_offset_past_the_end_is_the_end() {
-        let file = File {
-            path: "a".into(),
-            text: "ab\nc".into(),
-        };
+        let file = File { path: "a".into(), text: "ab\nc".into() };
         let problem = file.problem(99, "x");
         assert_eq!((problem.line, problem.column), (2, 2));
     }
 
     #[test]
     fn problems_read_as_place_fact_and_hint() {
-        let problem = Problem::of_file("p/x.toml", "unknown column 'totl'")
-            .with_hint("did you mean 'total'?".to_owned());
+        let problem =
+            Problem::of_file("p/x.toml", "unknown column 'totl'").with_hint("did you mean 'total'?".to_owned());
         assert_eq!(
             Problems::sorted(vec![problem.clone(), problem]).to_string(),
             "p/x.toml:1:1: unknown column 'totl'\n  hint: did you mean 'total'?"
@@ -187,14 +154,8 @@ mod tests {
 
     #[test]
     fn a_name_that_resembles_none_lists_the_few_that_there_are() {
-        assert_eq!(
-            suggest("totl", ["total", "other"]).as_deref(),
-            Some("did you mean 'total'?")
-        );
-        assert_eq!(
-            suggest("zzz", ["total", "other"]).as_deref(),
-            Some("known: total, other")
-        );
+        assert_eq!(suggest("totl", ["total", "other"]).as_deref(), Some("did you mean 'total'?"));
+        assert_eq!(suggest("zzz", ["total", "other"]).as_deref(), Some("known: total, other"));
         assert_eq!(suggest("zzz", []), None);
     }
 }

@@ -44,20 +44,11 @@ impl Param {
         let mut text = text.to_owned();
         if let Some((name, column)) = &self.reference {
             let reference = references.iter().find(|reference| reference.name == *name);
-            let at =
-                reference.and_then(|found| found.columns.iter().position(|known| known == column));
-            let found = reference
-                .zip(at)
-                .and_then(|(found, at)| found.lookup(&text)?.get(at).cloned());
+            let at = reference.and_then(|found| found.columns.iter().position(|known| known == column));
+            let found = reference.zip(at).and_then(|(found, at)| found.lookup(&text)?.get(at).cloned());
             text = found.ok_or_else(|| BadValue::NotInReference {
                 nearest: reference
-                    .map(|found| {
-                        found
-                            .nearest(&text, 3)
-                            .into_iter()
-                            .map(str::to_owned)
-                            .collect()
-                    })
+                    .map(|found| found.nearest(&text, 3).into_iter().map(str::to_owned).collect())
                     .unwrap_or_default(),
                 value: text,
                 reference: name.clone(),
@@ -65,10 +56,7 @@ impl Param {
         }
         match ScalarValue::try_from_string(text.clone(), &self.data_type) {
             Ok(value) if !value.is_null() => Ok(value),
-            _ => Err(BadValue::NotOfType {
-                value: text,
-                expected: type_name(&self.data_type),
-            }),
+            _ => Err(BadValue::NotOfType { value: text, expected: type_name(&self.data_type) }),
         }
     }
 }
@@ -106,9 +94,7 @@ pub(super) fn read(
             reference: reader.optional("reference"),
             column: reader.optional("column"),
             default: reader.optional("default"),
-            comment: reader
-                .required("comment")
-                .map_or_else(String::new, |at| at.value),
+            comment: reader.required("comment").map_or_else(String::new, |at| at.value),
             name,
         };
         reader.finish();
@@ -127,9 +113,7 @@ pub(super) fn read(
 
 /// The text with the dashes of the front matter, and all that is not front matter, made blank: places stay true.
 fn front_matter(text: &str) -> String {
-    let lines = text
-        .split_inclusive('\n')
-        .take_while(|line| line.starts_with("---"));
+    let lines = text.split_inclusive('\n').take_while(|line| line.starts_with("---"));
     lines.map(|line| line.replacen("---", "   ", 1)).collect()
 }
 
@@ -140,30 +124,15 @@ fn check_param(
     problems: &mut Vec<Problem>,
 ) -> (At<String>, Option<Param>) {
     let before = problems.len();
-    let Declared {
-        name,
-        data_type,
-        reference,
-        column,
-        default,
-        comment,
-    } = declared;
+    let Declared { name, data_type, reference, column, default, comment } = declared;
     if !is_identifier(&name.value) {
-        problems.push(file.problem(
-            name.at,
-            format!("'{}' cannot be a parameter's name", name.value),
-        ));
+        problems.push(file.problem(name.at, format!("'{}' cannot be a parameter's name", name.value)));
     }
     if let Some(At { value, at }) = data_type.as_ref().filter(|at| at.value.is_nested()) {
-        problems.push(file.problem(
-            *at,
-            format!("a parameter is one value, not {}", type_name(value)),
-        ));
+        problems.push(file.problem(*at, format!("a parameter is one value, not {}", type_name(value))));
     }
     let reference = match (reference, column) {
-        (Some(reference), Some(column)) => {
-            check_reference(file, reference, column, references, problems)
-        }
+        (Some(reference), Some(column)) => check_reference(file, reference, column, references, problems),
         (None, None) => None,
         (one, other) => {
             let at = one.or(other).map_or(name.at, |at| at.at);
@@ -186,9 +155,7 @@ fn check_param(
         && let Err(bad) = param.value(value, references)
     {
         let hint = match &bad {
-            BadValue::NotInReference { nearest, .. } => nearest
-                .first()
-                .map(|near| format!("did you mean '{near}'?")),
+            BadValue::NotInReference { nearest, .. } => nearest.first().map(|near| format!("did you mean '{near}'?")),
             BadValue::NotOfType { .. } => None,
         };
         problems.push(file.problem(*at, format!("default {bad}")).with_hint(hint));
@@ -203,40 +170,20 @@ fn check_reference(
     references: &[Reference],
     problems: &mut Vec<Problem>,
 ) -> Option<(String, String)> {
-    let Some(found) = references
-        .iter()
-        .find(|known| known.name == reference.value)
-    else {
-        let hint = suggest(
-            &reference.value,
-            references.iter().map(|known| known.name.as_str()),
-        );
-        problems.push(
-            file.problem(
-                reference.at,
-                format!("unknown reference '{}'", reference.value),
-            )
-            .with_hint(hint),
-        );
+    let Some(found) = references.iter().find(|known| known.name == reference.value) else {
+        let hint = suggest(&reference.value, references.iter().map(|known| known.name.as_str()));
+        problems.push(file.problem(reference.at, format!("unknown reference '{}'", reference.value)).with_hint(hint));
         return None;
     };
     if !found.columns.contains(&column.value) {
         let hint = suggest(&column.value, found.columns.iter().map(String::as_str));
-        let message = format!(
-            "reference '{}' has no column '{}'",
-            reference.value, column.value
-        );
+        let message = format!("reference '{}' has no column '{}'", reference.value, column.value);
         problems.push(file.problem(column.at, message).with_hint(hint));
     }
     Some((reference.value, column.value))
 }
 
-fn check_sql(
-    file: &File,
-    params: &[(At<String>, Option<Param>)],
-    planner: &Planner,
-    problems: &mut Vec<Problem>,
-) {
+fn check_sql(file: &File, params: &[(At<String>, Option<Param>)], planner: &Planner, problems: &mut Vec<Problem>) {
     let Some(sql) = planner.parse(file, problems) else {
         return;
     };
@@ -247,10 +194,7 @@ fn check_sql(
                 Some(hint) => hint,
                 None => format!("declare it in a line `--- [params.{used}]`"),
             };
-            problems.push(
-                file.problem_at(*place, format!("parameter '${used}' is not declared"))
-                    .with_hint(hint),
-            );
+            problems.push(file.problem_at(*place, format!("parameter '${used}' is not declared")).with_hint(hint));
         }
     }
     for (name, _) in params {
@@ -259,10 +203,7 @@ fn check_sql(
             problems.push(file.problem(name.at, message));
         }
     }
-    let Some(plan) = planner
-        .plan(&sql, problems)
-        .filter(|_| problems.len() == before)
-    else {
+    let Some(plan) = planner.plan(&sql, problems).filter(|_| problems.len() == before) else {
         return;
     };
     let samples: HashMap<String, ScalarValue> = params
@@ -285,8 +226,6 @@ fn sample(data_type: &DataType) -> Option<ScalarValue> {
     match data_type {
         DataType::Utf8 => Some(ScalarValue::from("x")),
         DataType::Binary => Some(ScalarValue::Binary(Some(Vec::new()))),
-        other => ScalarValue::new_one(other)
-            .or_else(|_| ScalarValue::try_from(other))
-            .ok(),
+        other => ScalarValue::new_one(other).or_else(|_| ScalarValue::try_from(other)).ok(),
     }
 }

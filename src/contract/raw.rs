@@ -89,21 +89,11 @@ pub(super) fn pipeline(file: &File, problems: &mut Vec<Problem>) -> Option<RawPi
     let sources = tables
         .into_iter()
         .map(|(name, table)| {
-            let mut reader = Reader {
-                file,
-                at: name.at,
-                table,
-                known: Vec::new(),
-                problems,
-            };
+            let mut reader = Reader { file, at: name.at, table, known: Vec::new(), problems };
             let source = RawSource {
                 description: reader.description(),
-                kind: reader
-                    .choice("kind", &[("files", SourceKind::Files)])
-                    .map_or(SourceKind::Files, |at| at.value),
-                format: reader
-                    .choice("format", &[("json", Format::Json)])
-                    .map_or(Format::Json, |at| at.value),
+                kind: reader.choice("kind", &[("files", SourceKind::Files)]).map_or(SourceKind::Files, |at| at.value),
+                format: reader.choice("format", &[("json", Format::Json)]).map_or(Format::Json, |at| at.value),
                 path: reader.required("path"),
                 name,
             };
@@ -111,11 +101,7 @@ pub(super) fn pipeline(file: &File, problems: &mut Vec<Problem>) -> Option<RawPi
             source
         })
         .collect();
-    Some(RawPipeline {
-        name,
-        description,
-        sources,
-    })
+    Some(RawPipeline { name, description, sources })
 }
 
 /// Reads a bronze table's contract.
@@ -132,11 +118,7 @@ pub(super) fn bronze(file: &File, problems: &mut Vec<Problem>) -> Option<RawBron
 
 /// Reads a silver or gold table's contract.
 pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable> {
-    let strategies = [
-        ("by_record", Strategy::ByRecord),
-        ("by_key", Strategy::ByKey),
-        ("whole", Strategy::Whole),
-    ];
+    let strategies = [("by_record", Strategy::ByRecord), ("by_key", Strategy::ByKey), ("whole", Strategy::Whole)];
     let mut reader = Reader::open(file, &file.text, problems)?;
     let mut raw = RawTable {
         description: reader.description(),
@@ -144,9 +126,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         key: reader.names("key"),
         sequence: reader.optional("sequence"),
         replace_by: reader.names("replace_by"),
-        statistics: reader
-            .names("statistics")
-            .map_or_else(Vec::new, |at| at.value),
+        statistics: reader.names("statistics").map_or_else(Vec::new, |at| at.value),
         columns: Vec::new(),
         expectations: Vec::new(),
     };
@@ -154,41 +134,22 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
     let expectations = reader.tables("expectations");
     reader.finish();
     for (name, table) in columns {
-        let mut reader = Reader {
-            file,
-            at: name.at,
-            table,
-            known: Vec::new(),
-            problems,
-        };
+        let mut reader = Reader { file, at: name.at, table, known: Vec::new(), problems };
         raw.columns.push(RawColumn {
             data_type: reader.data_type("type"),
             required: reader.flag("required"),
-            comment: reader
-                .required("comment")
-                .map_or_else(String::new, |at| at.value),
+            comment: reader.required("comment").map_or_else(String::new, |at| at.value),
             name,
         });
         reader.finish();
     }
     for (name, table) in expectations {
-        let severities =
-            [Severity::Warn, Severity::Quarantine, Severity::Fail].map(|s| (s.as_str(), s));
-        let mut reader = Reader {
-            file,
-            at: name.at,
-            table,
-            known: Vec::new(),
-            problems,
-        };
+        let severities = [Severity::Warn, Severity::Quarantine, Severity::Fail].map(|s| (s.as_str(), s));
+        let mut reader = Reader { file, at: name.at, table, known: Vec::new(), problems };
         raw.expectations.push(RawExpectation {
             condition: reader.required("condition"),
-            severity: reader
-                .choice("severity", &severities)
-                .map_or(Severity::Fail, |at| at.value),
-            comment: reader
-                .optional("comment")
-                .map_or_else(String::new, |at| at.value),
+            severity: reader.choice("severity", &severities).map_or(Severity::Fail, |at| at.value),
+            comment: reader.optional("comment").map_or_else(String::new, |at| at.value),
             name,
         });
         reader.finish();
@@ -209,13 +170,7 @@ impl<'a, 'p> Reader<'a, 'p> {
     /// Parses `text`, whose offsets are those of `file`.
     pub fn open(file: &'a File, text: &'a str, problems: &'p mut Vec<Problem>) -> Option<Self> {
         match toml_span::parse(text).map(|mut value| value.take()) {
-            Ok(ValueInner::Table(table)) => Some(Self {
-                file,
-                at: 0,
-                table,
-                known: Vec::new(),
-                problems,
-            }),
+            Ok(ValueInner::Table(table)) => Some(Self { file, at: 0, table, known: Vec::new(), problems }),
             Ok(_) => None,
             Err(error) => {
                 let message = match &error.kind {
@@ -230,19 +185,8 @@ impl<'a, 'p> Reader<'a, 'p> {
     }
 
     /// A reader of a nested table.
-    pub fn nested(
-        file: &'a File,
-        at: usize,
-        table: Table<'a>,
-        problems: &'p mut Vec<Problem>,
-    ) -> Self {
-        Self {
-            file,
-            at,
-            table,
-            known: Vec::new(),
-            problems,
-        }
+    pub fn nested(file: &'a File, at: usize, table: Table<'a>, problems: &'p mut Vec<Problem>) -> Self {
+        Self { file, at, table, known: Vec::new(), problems }
     }
 
     fn take(&mut self, key: &'static str) -> Option<(Key<'a>, Value<'a>)> {
@@ -255,10 +199,7 @@ impl<'a, 'p> Reader<'a, 'p> {
     }
 
     fn mismatch(&mut self, key: &str, wanted: &str, found: &ValueInner<'_>, at: usize) {
-        self.report(
-            at,
-            format!("'{key}' is of type {}, not {wanted}", found.type_str()),
-        );
+        self.report(at, format!("'{key}' is of type {}, not {wanted}", found.type_str()));
     }
 
     fn missing(&mut self, key: &str) {
@@ -274,10 +215,7 @@ impl<'a, 'p> Reader<'a, 'p> {
                 self.report(at, format!("'{key}' is empty"));
                 None
             }
-            ValueInner::String(text) => Some(At {
-                value: text.into_owned(),
-                at,
-            }),
+            ValueInner::String(text) => Some(At { value: text.into_owned(), at }),
             other => {
                 self.mismatch(key, "string", &other, at);
                 None
@@ -296,8 +234,7 @@ impl<'a, 'p> Reader<'a, 'p> {
     }
 
     pub fn description(&mut self) -> String {
-        self.required("description")
-            .map_or_else(String::new, |at| at.value)
+        self.required("description").map_or_else(String::new, |at| at.value)
     }
 
     fn flag(&mut self, key: &'static str) -> bool {
@@ -320,10 +257,7 @@ impl<'a, 'p> Reader<'a, 'p> {
             ValueInner::Array(items) => items,
             other => {
                 self.mismatch(key, "a list of strings", &other, at);
-                return Some(At {
-                    value: Vec::new(),
-                    at,
-                });
+                return Some(At { value: Vec::new(), at });
             }
         };
         if items.is_empty() {
@@ -336,45 +270,30 @@ impl<'a, 'p> Reader<'a, 'p> {
                 ValueInner::String(name) if names.iter().any(|known| known.value == name) => {
                     self.report(at, format!("'{name}' stands twice in '{key}'"));
                 }
-                ValueInner::String(name) => names.push(At {
-                    value: name.into_owned(),
-                    at,
-                }),
+                ValueInner::String(name) => names.push(At { value: name.into_owned(), at }),
                 other => self.mismatch(key, "a list of strings", &other, at),
             }
         }
         Some(At { value: names, at })
     }
 
-    fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        choices: &[(&'static str, T)],
-    ) -> Option<At<T>> {
+    fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<At<T>> {
         let At { value, at } = self.required(key)?;
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) {
             return Some(At { value: *choice, at });
         }
         let hint = suggest(&value, choices.iter().map(|(name, _)| *name));
-        self.problems.push(
-            self.file
-                .problem(at, format!("unknown {key} '{value}'"))
-                .with_hint(hint),
-        );
+        self.problems.push(self.file.problem(at, format!("unknown {key} '{value}'")).with_hint(hint));
         None
     }
 
     pub fn data_type(&mut self, key: &'static str) -> Option<At<DataType>> {
         let At { value, at } = self.required(key)?;
         match parse_type(&value) {
-            Ok(data_type) => Some(At {
-                value: data_type,
-                at,
-            }),
+            Ok(data_type) => Some(At { value: data_type, at }),
             Err((offset, message)) => {
                 let at = inside(self.file, at, &value, offset);
-                self.problems
-                    .push(self.file.problem(at, message).with_hint(TYPES.to_owned()));
+                self.problems.push(self.file.problem(at, message).with_hint(TYPES.to_owned()));
                 None
             }
         }
@@ -397,13 +316,7 @@ impl<'a, 'p> Reader<'a, 'p> {
         for (name, mut value) in table {
             let at = name.span.start;
             match value.take() {
-                ValueInner::Table(table) => tables.push((
-                    At {
-                        value: Cow::into_owned(name.name),
-                        at,
-                    },
-                    table,
-                )),
+                ValueInner::Table(table) => tables.push((At { value: Cow::into_owned(name.name), at }, table)),
                 other => self.mismatch(&format!("{key}.{}", name.name), "table", &other, at),
             }
         }
@@ -415,9 +328,7 @@ impl<'a, 'p> Reader<'a, 'p> {
     pub fn finish(self) {
         for key in self.table.keys() {
             let hint = suggest(&key.name, self.known.iter().copied());
-            let problem = self
-                .file
-                .problem(key.span.start, format!("unknown key '{}'", key.name));
+            let problem = self.file.problem(key.span.start, format!("unknown key '{}'", key.name));
             self.problems.push(problem.with_hint(hint));
         }
     }
@@ -425,9 +336,6 @@ impl<'a, 'p> Reader<'a, 'p> {
 
 /// The place of an offset inside a string value; the value's start when escapes make the two differ.
 pub(super) fn inside(file: &File, at: usize, value: &str, offset: usize) -> usize {
-    let verbatim = file
-        .text
-        .get(at..)
-        .is_some_and(|rest| rest.starts_with(value));
+    let verbatim = file.text.get(at..).is_some_and(|rest| rest.starts_with(value));
     if verbatim { at + offset } else { at }
 }

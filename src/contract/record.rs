@@ -20,10 +20,7 @@ pub(super) struct Shape {
 }
 
 fn shape(message: impl Into<String>, hint: &str) -> Shape {
-    Shape {
-        message: message.into(),
-        hint: hint.to_owned(),
-    }
+    Shape { message: message.into(), hint: hint.to_owned() }
 }
 
 /// The one bronze table that the plan reads.
@@ -38,16 +35,9 @@ pub(super) fn check(plan: &LogicalPlan) -> Result<TableName, Shape> {
         Some(table) if tables.len() == 1 && table.stage == Stage::Bronze => Ok(table.clone()),
         _ => {
             let read: Vec<String> = tables.iter().map(ToString::to_string).collect();
-            let found = if read.is_empty() {
-                "none".to_owned()
-            } else {
-                read.join(", ")
-            };
+            let found = if read.is_empty() { "none".to_owned() } else { read.join(", ") };
             let hint = "use strategy = \"by_key\" or \"whole\" for a table made of other tables";
-            Err(shape(
-                format!("by_record SQL reads exactly one bronze table, this reads {found}"),
-                hint,
-            ))
+            Err(shape(format!("by_record SQL reads exactly one bronze table, this reads {found}"), hint))
         }
     }
 }
@@ -72,10 +62,7 @@ fn walk(plan: &LogicalPlan) -> Result<(), Shape> {
                 _ => "more than one record",
             };
             let hint = "project, filter and unnest only; use strategy = \"by_key\" or \"whole\" for the rest";
-            Err(shape(
-                format!("by_record SQL depends on {what} ({})", node_name(other)),
-                hint,
-            ))
+            Err(shape(format!("by_record SQL depends on {what} ({})", node_name(other)), hint))
         }
     }
 }
@@ -83,42 +70,21 @@ fn walk(plan: &LogicalPlan) -> Result<(), Shape> {
 /// A reference may add columns to a record, never drop or double it.
 fn check_join(join: &Join) -> Result<(), Shape> {
     let hint = "write LEFT JOIN reference.x AS x ON lower(x.<first column>) = lower(…)";
-    let Some(reference) =
-        scanned(&join.right).filter(|scan| scan.table_name.schema() == Some("reference"))
-    else {
-        return Err(shape(
-            "by_record SQL joins references only, each on its own on the right",
-            hint,
-        ));
+    let Some(reference) = scanned(&join.right).filter(|scan| scan.table_name.schema() == Some("reference")) else {
+        return Err(shape("by_record SQL joins references only, each on its own on the right", hint));
     };
     if join.join_type != JoinType::Left {
-        return Err(shape(
-            format!(
-                "{} join with '{}' may drop a record",
-                join.join_type, reference.table_name
-            ),
-            hint,
-        ));
+        return Err(shape(format!("{} join with '{}' may drop a record", join.join_type, reference.table_name), hint));
     }
-    let first = reference
-        .source
-        .schema()
-        .fields()
-        .first()
-        .map(|field| field.name().clone())
-        .unwrap_or_default();
+    let first = reference.source.schema().fields().first().map(|field| field.name().clone()).unwrap_or_default();
     let (left, right) = (join.left.schema(), join.right.schema());
-    let on_key = of_join(join).iter().any(|(a, b)| {
-        (is_over(a, left) && is_key(b, right, &first))
-            || (is_over(b, left) && is_key(a, right, &first))
-    });
+    let on_key = of_join(join)
+        .iter()
+        .any(|(a, b)| (is_over(a, left) && is_key(b, right, &first)) || (is_over(b, left) && is_key(a, right, &first)));
     if on_key {
         return Ok(());
     }
-    let message = format!(
-        "the join with '{}' may double a record: it is not on '{first}'",
-        reference.table_name
-    );
+    let message = format!("the join with '{}' may double a record: it is not on '{first}'", reference.table_name);
     Err(shape(message, hint))
 }
 

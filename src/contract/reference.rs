@@ -24,11 +24,7 @@ pub struct Reference {
 impl Reference {
     /// The schema that SQL sees: all columns STRING.
     pub fn schema(&self) -> SchemaRef {
-        let fields: Vec<Field> = self
-            .columns
-            .iter()
-            .map(|name| Field::new(name, DataType::Utf8, true))
-            .collect();
+        let fields: Vec<Field> = self.columns.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
         Arc::new(Schema::new(fields))
     }
 
@@ -37,17 +33,9 @@ impl Reference {
     /// # Errors
     /// None for a reference that was loaded; Arrow's own when `rows` and `columns` were changed and disagree.
     pub fn batch(&self) -> Result<RecordBatch, arrow::error::ArrowError> {
-        let cell =
-            |row: &Vec<String>, at: usize| row.get(at).filter(|cell| !cell.is_empty()).cloned();
+        let cell = |row: &Vec<String>, at: usize| row.get(at).filter(|cell| !cell.is_empty()).cloned();
         let columns = (0..self.columns.len())
-            .map(|at| {
-                Arc::new(
-                    self.rows
-                        .iter()
-                        .map(|row| cell(row, at))
-                        .collect::<StringArray>(),
-                ) as ArrayRef
-            })
+            .map(|at| Arc::new(self.rows.iter().map(|row| cell(row, at)).collect::<StringArray>()) as ArrayRef)
             .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows.len()));
         RecordBatch::try_new_with_options(self.schema(), columns, &options)
@@ -56,20 +44,12 @@ impl Reference {
     /// The row whose first column is `value`, whatever the case and the white space around it.
     pub fn lookup(&self, value: &str) -> Option<&[String]> {
         let wanted = normal(value);
-        self.rows
-            .iter()
-            .find(|row| row.first().is_some_and(|key| normal(key) == wanted))
-            .map(Vec::as_slice)
+        self.rows.iter().find(|row| row.first().is_some_and(|key| normal(key) == wanted)).map(Vec::as_slice)
     }
 
     /// At most `n` keys that resemble `value`, the most alike first.
     pub fn nearest(&self, value: &str, n: usize) -> Vec<&str> {
-        let keys: Vec<&str> = self
-            .rows
-            .iter()
-            .filter_map(|row| row.first())
-            .map(String::as_str)
-            .collect();
+        let keys: Vec<&str> = self.rows.iter().filter_map(|row| row.first()).map(String::as_str).collect();
         nearest(value, &keys, n)
     }
 }
@@ -79,11 +59,7 @@ fn normal(key: &str) -> String {
 }
 
 /// Reads a reference's CSV.
-pub(super) fn read(
-    pipeline: &str,
-    named: &Named,
-    problems: &mut Vec<Problem>,
-) -> Option<Reference> {
+pub(super) fn read(pipeline: &str, named: &Named, problems: &mut Vec<Problem>) -> Option<Reference> {
     let before = problems.len();
     let file = &named.file;
     let mut reader = csv::ReaderBuilder::new()
@@ -95,48 +71,29 @@ pub(super) fn read(
     for record in reader.records() {
         match record {
             Ok(record) => records.push(record),
-            Err(error) => {
-                problems.push(file.problem_at(line(error.position()), format!("not CSV: {error}")))
-            }
+            Err(error) => problems.push(file.problem_at(line(error.position()), format!("not CSV: {error}"))),
         }
     }
     let mut records = records.into_iter();
     let Some(header) = records.next() else {
-        problems.push(
-            Problem::of_file(&file.path, "the reference is empty")
-                .with_hint("write a header row".to_owned()),
-        );
+        problems
+            .push(Problem::of_file(&file.path, "the reference is empty").with_hint("write a header row".to_owned()));
         return None;
     };
     let columns = read_header(file, &header, problems);
     let rows = read_rows(file, columns.len(), records, problems);
     if rows.is_empty() && problems.len() == before {
-        problems.push(Problem::of_file(
-            &file.path,
-            "the reference has a header but no row",
-        ));
+        problems.push(Problem::of_file(&file.path, "the reference has a header but no row"));
     }
-    let reference = Reference {
-        name: named.name.clone(),
-        pipeline: pipeline.to_owned(),
-        columns,
-        rows,
-    };
+    let reference = Reference { name: named.name.clone(), pipeline: pipeline.to_owned(), columns, rows };
     (problems.len() == before).then_some(reference)
 }
 
 fn line(position: Option<&csv::Position>) -> Place {
-    Place {
-        line: position.map_or(1, |position| position.line() as u32),
-        column: 1,
-    }
+    Place { line: position.map_or(1, |position| position.line() as u32), column: 1 }
 }
 
-fn read_header(
-    file: &File,
-    header: &csv::StringRecord,
-    problems: &mut Vec<Problem>,
-) -> Vec<String> {
+fn read_header(file: &File, header: &csv::StringRecord, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut columns: Vec<String> = Vec::new();
     for name in header {
         let mut report = |message| problems.push(file.problem_at(line(header.position()), message));
@@ -168,8 +125,7 @@ fn read_rows(
         }
         let key = record.get(0).unwrap_or_default();
         if key.trim().is_empty() {
-            problems
-                .push(file.problem_at(place, "the first column is the key and cannot be empty"));
+            problems.push(file.problem_at(place, "the first column is the key and cannot be empty"));
         } else if let Some(first) = seen.insert(normal(key), place.line) {
             let hint = "case and outer spaces do not count".to_owned();
             let message = format!("key '{key}' stands in line {first} too");
@@ -186,20 +142,9 @@ mod tests {
     use arrow::array::{Array, AsArray};
 
     fn reference(text: &str) -> Result<Reference, Vec<Problem>> {
-        let file = File {
-            path: "r.csv".into(),
-            text: text.into(),
-        };
+        let file = File { path: "r.csv".into(), text: text.into() };
         let mut problems = Vec::new();
-        read(
-            "p",
-            &Named {
-                name: "r".into(),
-                file,
-            },
-            &mut problems,
-        )
-        .ok_or(problems)
+        read("p", &Named { name: "r".into(), file }, &mut problems).ok_or(problems)
     }
 
     #[test]

@@ -9,8 +9,8 @@ use deltalake::datafusion::logical_expr::Volatility;
 use deltalake::datafusion::sql::parser::Statement as DfStatement;
 use deltalake::datafusion::sql::planner::object_name_to_table_reference;
 use deltalake::datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, Query, Select, SelectItem,
-    SetExpr, Spanned, Statement, TableFactor, Value, ValueWithSpan, Visit, Visitor, WindowType,
+    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, Query, Select, SelectItem, SetExpr, Spanned,
+    Statement, TableFactor, Value, ValueWithSpan, Visit, Visitor, WindowType,
 };
 use deltalake::datafusion::sql::sqlparser::tokenizer::Location;
 
@@ -18,13 +18,7 @@ use super::TableName;
 use super::problem::{File, Place};
 
 /// Aggregates whose result depends on the order of rows.
-const ORDERED_AGGREGATES: [&str; 5] = [
-    "array_agg",
-    "string_agg",
-    "first_value",
-    "last_value",
-    "nth_value",
-];
+const ORDERED_AGGREGATES: [&str; 5] = ["array_agg", "string_agg", "first_value", "last_value", "nth_value"];
 /// Window functions whose result depends on the order of rows.
 const ORDERED_WINDOWS: [&str; 4] = ["row_number", "ntile", "lag", "lead"];
 
@@ -69,11 +63,8 @@ impl<'a> Sql<'a> {
         let start = place(query.span().start).unwrap_or(Place::START);
         let outputs = outputs(&query.body);
         // The visitor sees names of common table expressions too; only DataFusion's resolver knows their scopes.
-        let outside: BTreeSet<TableReference> = state
-            .resolve_table_references(&statement)
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
+        let outside: BTreeSet<TableReference> =
+            state.resolve_table_references(&statement).unwrap_or_default().into_iter().collect();
         let mut sql = Sql {
             file,
             start,
@@ -115,19 +106,13 @@ impl<'a> Sql<'a> {
 
     /// Where a table is first mentioned, or the query's start.
     pub fn mention(&self, table: &TableName) -> Place {
-        self.tables
-            .iter()
-            .find(|(known, _)| known == table)
-            .map_or(self.start, |(_, place)| *place)
+        self.tables.iter().find(|(known, _)| known == table).map_or(self.start, |(_, place)| *place)
     }
 }
 
 /// A place of the SQL parser; it has none for what it made up itself.
 pub(super) fn place(location: Location) -> Option<Place> {
-    (location.line > 0).then_some(Place {
-        line: location.line as u32,
-        column: location.column as u32,
-    })
+    (location.line > 0).then_some(Place { line: location.line as u32, column: location.column as u32 })
 }
 
 /// What in an expression on its own would not replay.
@@ -155,11 +140,7 @@ fn named_outputs(select: &Select) -> HashMap<String, Place> {
     });
     names
         .filter_map(|name| {
-            let written = if name.quote_style.is_some() {
-                name.value.clone()
-            } else {
-                name.value.to_lowercase()
-            };
+            let written = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
             Some((written, place(name.span.start)?))
         })
         .collect()
@@ -174,20 +155,11 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn new(state: &'a SessionState) -> Self {
-        Self {
-            state,
-            relations: Vec::new(),
-            placeholders: Vec::new(),
-            unstable: Vec::new(),
-        }
+        Self { state, relations: Vec::new(), placeholders: Vec::new(), unstable: Vec::new() }
     }
 
     fn report(&mut self, at: Location, message: String, hint: String) {
-        self.unstable.push(Unstable {
-            place: place(at).unwrap_or(Place::START),
-            message,
-            hint,
-        });
+        self.unstable.push(Unstable { place: place(at).unwrap_or(Place::START), message, hint });
     }
 
     fn function(&mut self, function: &Function) {
@@ -197,16 +169,9 @@ impl<'a> Scan<'a> {
         let at = name.span.start;
         let name = name.value.to_lowercase();
         let scalar = self.state.scalar_functions().get(&name);
-        if scalar.is_some_and(|udf| udf.signature().volatility != Volatility::Immutable)
-            || name == "any_value"
-        {
-            let hint =
-                "use a column of the input: what is computed again must be the same".to_owned();
-            self.report(
-                at,
-                format!("'{name}' gives another answer in a replay"),
-                hint,
-            );
+        if scalar.is_some_and(|udf| udf.signature().volatility != Volatility::Immutable) || name == "any_value" {
+            let hint = "use a column of the input: what is computed again must be the same".to_owned();
+            self.report(at, format!("'{name}' gives another answer in a replay"), hint);
         }
         let message = || format!("'{name}' without ORDER BY gives another answer in a replay");
         match &function.over {
@@ -215,8 +180,7 @@ impl<'a> Scan<'a> {
             }
             Some(WindowType::WindowSpec(window))
                 if window.order_by.is_empty()
-                    && (ORDERED_WINDOWS.contains(&name.as_str())
-                        || ORDERED_AGGREGATES.contains(&name.as_str())) =>
+                    && (ORDERED_WINDOWS.contains(&name.as_str()) || ORDERED_AGGREGATES.contains(&name.as_str())) =>
             {
                 self.report(at, message(), "write OVER (… ORDER BY …)".to_owned());
             }
@@ -227,10 +191,9 @@ impl<'a> Scan<'a> {
 
 fn has_order(function: &Function) -> bool {
     let inside = match &function.args {
-        FunctionArguments::List(list) => list
-            .clauses
-            .iter()
-            .any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_))),
+        FunctionArguments::List(list) => {
+            list.clauses.iter().any(|clause| matches!(clause, FunctionArgumentClause::OrderBy(_)))
+        }
         _ => false,
     };
     inside || !function.within_group.is_empty()
@@ -241,9 +204,7 @@ impl Visitor for Scan<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         // A name with arguments is a table function, not a table.
-        if let TableFactor::Table {
-            name, args: None, ..
-        } = factor
+        if let TableFactor::Table { name, args: None, .. } = factor
             && let Ok(relation) = object_name_to_table_reference(name.clone(), true)
         {
             self.relations.push((relation, place(name.span().start)));
@@ -265,11 +226,7 @@ impl Visitor for Scan<'_> {
         if (cut || picks) && query.order_by.is_none() {
             let what = if cut { "LIMIT" } else { "DISTINCT ON" };
             let hint = "order the rows by something that no two share".to_owned();
-            self.report(
-                query.span().start,
-                format!("{what} without ORDER BY gives another answer in a replay"),
-                hint,
-            );
+            self.report(query.span().start, format!("{what} without ORDER BY gives another answer in a replay"), hint);
         }
         ControlFlow::Continue(())
     }
@@ -278,8 +235,7 @@ impl Visitor for Scan<'_> {
         if let Value::Placeholder(name) = &value.value {
             let name = name.trim_start_matches('$').to_owned();
             if !self.placeholders.iter().any(|(known, _)| *known == name) {
-                self.placeholders
-                    .push((name, place(value.span.start).unwrap_or(Place::START)));
+                self.placeholders.push((name, place(value.span.start).unwrap_or(Place::START)));
             }
         }
         ControlFlow::Continue(())

@@ -8,8 +8,7 @@ use super::layout::TableFiles;
 use super::problem::{File, Problem, suggest};
 use super::raw::{self, At, RawBronze, RawTable, Strategy};
 use super::types::{
-    SYSTEM_COLUMNS, bronze_columns, bronze_schema, is_identifier, is_ordered, record_columns,
-    type_name,
+    SYSTEM_COLUMNS, bronze_columns, bronze_schema, is_identifier, is_ordered, record_columns, type_name,
 };
 use super::{Column, Expectation, Severity, Stage, TableName};
 
@@ -32,19 +31,12 @@ pub(super) struct Draft<'a> {
 }
 
 pub(super) enum Kind {
-    Bronze {
-        source: Option<At<String>>,
-        payload: Fields,
-    },
+    Bronze { source: Option<At<String>>, payload: Fields },
     Derived(RawTable),
 }
 
 /// Reads a contract and checks it; `None` when it is no TOML at all.
-pub(super) fn draft<'a>(
-    pipeline: &str,
-    files: &'a TableFiles,
-    problems: &mut Vec<Problem>,
-) -> Option<Draft<'a>> {
+pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Vec<Problem>) -> Option<Draft<'a>> {
     let before = problems.len();
     let contract = &files.contract;
     let mut draft = Draft {
@@ -57,10 +49,7 @@ pub(super) fn draft<'a>(
         key: Vec::new(),
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
         expectations: Vec::new(),
-        kind: Kind::Bronze {
-            source: None,
-            payload: Fields::empty(),
-        },
+        kind: Kind::Bronze { source: None, payload: Fields::empty() },
         schema: None,
         sound: false,
     };
@@ -81,18 +70,10 @@ impl Draft<'_> {
     fn fill_bronze(&mut self, raw: RawBronze, problems: &mut Vec<Problem>) {
         self.description = raw.description;
         let payload = match raw.payload {
-            Some(At {
-                value: DataType::Struct(fields),
-                at,
-            }) => {
-                let clash = fields
-                    .iter()
-                    .find(|field| SYSTEM_COLUMNS.contains(&field.name().as_str()));
+            Some(At { value: DataType::Struct(fields), at }) => {
+                let clash = fields.iter().find(|field| SYSTEM_COLUMNS.contains(&field.name().as_str()));
                 if let Some(field) = clash {
-                    let message = format!(
-                        "payload field '{}' has the name of a system column",
-                        field.name()
-                    );
+                    let message = format!("payload field '{}' has the name of a system column", field.name());
                     problems.push(self.contract.problem(at, message));
                 } else {
                     self.schema = Some(bronze_schema(&fields));
@@ -106,18 +87,14 @@ impl Draft<'_> {
             }
             None => Fields::empty(),
         };
-        self.kind = Kind::Bronze {
-            source: raw.source,
-            payload,
-        };
+        self.kind = Kind::Bronze { source: raw.source, payload };
     }
 
     fn fill_derived(&mut self, raw: RawTable, problems: &mut Vec<Problem>) {
         self.description = raw.description.clone();
         let columns_before = problems.len();
         self.columns = self.read_columns(&raw, problems);
-        let columns_sound = problems.len() == columns_before
-            && raw.columns.iter().all(|raw| raw.data_type.is_some());
+        let columns_sound = problems.len() == columns_before && raw.columns.iter().all(|raw| raw.data_type.is_some());
         if columns_sound && !self.columns.is_empty() {
             self.schema = Some(schema_of(&self.columns));
         }
@@ -141,10 +118,7 @@ impl Draft<'_> {
     fn read_columns(&self, raw: &RawTable, problems: &mut Vec<Problem>) -> Vec<Column> {
         if raw.columns.is_empty() {
             let hint = "add [columns.<name>] with type and comment".to_owned();
-            problems.push(
-                self.problem(0, "the table has no columns".to_owned())
-                    .with_hint(hint),
-            );
+            problems.push(self.problem(0, "the table has no columns".to_owned()).with_hint(hint));
         }
         let mut columns = Vec::new();
         for column in &raw.columns {
@@ -156,10 +130,7 @@ impl Draft<'_> {
             }
             columns.push(Column {
                 name: name.value.clone(),
-                data_type: column
-                    .data_type
-                    .as_ref()
-                    .map_or(DataType::Null, |at| at.value.clone()),
+                data_type: column.data_type.as_ref().map_or(DataType::Null, |at| at.value.clone()),
                 required: column.required,
                 comment: column.comment.clone(),
             });
@@ -170,31 +141,15 @@ impl Draft<'_> {
         columns
     }
 
-    fn add_record_columns(
-        &self,
-        raw: &RawTable,
-        columns: &mut Vec<Column>,
-        problems: &mut Vec<Problem>,
-    ) {
+    fn add_record_columns(&self, raw: &RawTable, columns: &mut Vec<Column>, problems: &mut Vec<Problem>) {
         for system in record_columns() {
-            match raw
-                .columns
-                .iter()
-                .find(|column| column.name.value == system.name)
-            {
+            match raw.columns.iter().find(|column| column.name.value == system.name) {
                 None => columns.push(system),
                 Some(own) => {
-                    if let Some(At { value, at }) = own
-                        .data_type
-                        .as_ref()
-                        .filter(|at| at.value != system.data_type)
-                    {
+                    if let Some(At { value, at }) = own.data_type.as_ref().filter(|at| at.value != system.data_type) {
                         let wanted = type_name(&system.data_type);
-                        let message = format!(
-                            "'{}' is {}, but the engine writes {wanted}",
-                            system.name,
-                            type_name(value)
-                        );
+                        let message =
+                            format!("'{}' is {}, but the engine writes {wanted}", system.name, type_name(value));
                         problems.push(self.problem(*at, message));
                     }
                 }
@@ -203,12 +158,7 @@ impl Draft<'_> {
     }
 
     /// The names that are columns; the others are reported.
-    fn known_columns(
-        &self,
-        what: &str,
-        names: Option<&Vec<At<String>>>,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<String> {
+    fn known_columns(&self, what: &str, names: Option<&Vec<At<String>>>, problems: &mut Vec<Problem>) -> Vec<String> {
         let mut known = Vec::new();
         for At { value, at } in names.into_iter().flatten() {
             if self.columns.iter().any(|column| column.name == *value) {
@@ -222,8 +172,7 @@ impl Draft<'_> {
 
     fn unknown_column(&self, what: &str, name: &str, at: usize) -> Problem {
         let hint = suggest(name, self.columns.iter().map(|column| column.name.as_str()));
-        self.problem(at, format!("unknown column '{name}' in '{what}'"))
-            .with_hint(hint)
+        self.problem(at, format!("unknown column '{name}' in '{what}'")).with_hint(hint)
     }
 
     fn check_key(&self, raw: &RawTable, problems: &mut Vec<Problem>) {
@@ -232,10 +181,7 @@ impl Draft<'_> {
                 && !column.required
             {
                 let hint = format!("add `required = true` to [columns.{value}]");
-                problems.push(
-                    self.problem(*at, format!("key column '{value}' may be NULL"))
-                        .with_hint(hint),
-                );
+                problems.push(self.problem(*at, format!("key column '{value}' may be NULL")).with_hint(hint));
             }
         }
     }
@@ -248,26 +194,17 @@ impl Draft<'_> {
         let by_key = strategy.value == Strategy::ByKey;
         if by_record && raw.key.is_none() {
             let hint = "name the columns that tell one row from another".to_owned();
-            problems.push(
-                self.problem(strategy.at, "by_record needs a 'key'".to_owned())
-                    .with_hint(hint),
-            );
+            problems.push(self.problem(strategy.at, "by_record needs a 'key'".to_owned()).with_hint(hint));
         }
         if by_key && raw.replace_by.is_none() {
             let hint = "name the columns of which a value is recomputed as a whole".to_owned();
-            problems.push(
-                self.problem(strategy.at, "by_key needs 'replace_by'".to_owned())
-                    .with_hint(hint),
-            );
+            problems.push(self.problem(strategy.at, "by_key needs 'replace_by'".to_owned()).with_hint(hint));
         }
         if let Some(replace_by) = &raw.replace_by {
             if by_key {
                 self.known_columns("replace_by", Some(&replace_by.value), problems);
             } else {
-                problems.push(self.problem(
-                    replace_by.at,
-                    "'replace_by' belongs to by_key only".to_owned(),
-                ));
+                problems.push(self.problem(replace_by.at, "'replace_by' belongs to by_key only".to_owned()));
             }
         }
         if let Some(sequence) = &raw.sequence {
@@ -285,10 +222,7 @@ impl Draft<'_> {
             None => problems.push(self.unknown_column("sequence", value, *at)),
             Some(column) if !is_ordered(&column.data_type) => {
                 let hint = "use a number, a date, a timestamp or a string".to_owned();
-                let message = format!(
-                    "sequence '{value}' is {}, which has no order",
-                    type_name(&column.data_type)
-                );
+                let message = format!("sequence '{value}' is {}, which has no order", type_name(&column.data_type));
                 problems.push(self.problem(*at, message).with_hint(hint));
             }
             Some(_) => {}
@@ -296,30 +230,19 @@ impl Draft<'_> {
     }
 
     fn read_expectations(&self, raw: &RawTable, problems: &mut Vec<Problem>) -> Vec<Expectation> {
-        let mut expectations: Vec<Expectation> = self
-            .columns
-            .iter()
-            .filter(|column| column.required)
-            .map(required)
-            .collect();
+        let mut expectations: Vec<Expectation> =
+            self.columns.iter().filter(|column| column.required).map(required).collect();
         for expectation in &raw.expectations {
             let At { value: name, at } = &expectation.name;
             if !is_identifier(name) {
-                problems
-                    .push(self.problem(*at, format!("'{name}' cannot be an expectation's name")));
+                problems.push(self.problem(*at, format!("'{name}' cannot be an expectation's name")));
             } else if expectations.iter().any(|known| known.name == *name) {
                 let hint = "`required = true` already expects it".to_owned();
-                problems.push(
-                    self.problem(*at, format!("expectation '{name}' is there twice"))
-                        .with_hint(hint),
-                );
+                problems.push(self.problem(*at, format!("expectation '{name}' is there twice")).with_hint(hint));
             }
             expectations.push(Expectation {
                 name: name.clone(),
-                condition: expectation
-                    .condition
-                    .as_ref()
-                    .map_or_else(String::new, |at| at.value.clone()),
+                condition: expectation.condition.as_ref().map_or_else(String::new, |at| at.value.clone()),
                 severity: expectation.severity,
                 comment: expectation.comment.clone(),
             });
@@ -340,9 +263,7 @@ fn required(column: &Column) -> Expectation {
 
 /// The columns as SQL sees them. All may be NULL there: whether a required one is, is for its expectation to find out.
 pub(super) fn schema_of(columns: &[Column]) -> SchemaRef {
-    let fields: Fields = columns
-        .iter()
-        .map(|column| Field::new(&column.name, column.data_type.clone(), true))
-        .collect();
+    let fields: Fields =
+        columns.iter().map(|column| Field::new(&column.name, column.data_type.clone(), true)).collect();
     Arc::new(Schema::new(fields))
 }

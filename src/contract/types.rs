@@ -7,15 +7,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, Tim
 use super::Column;
 
 /// The columns that SQL sees in a bronze table after the payload's own.
-pub const SYSTEM_COLUMNS: [&str; 7] = [
-    "payload",
-    "_source",
-    "_row",
-    "_batch",
-    "_ingested_at",
-    "_rescued",
-    "_payload_hash",
-];
+pub const SYSTEM_COLUMNS: [&str; 7] =
+    ["payload", "_source", "_row", "_batch", "_ingested_at", "_rescued", "_payload_hash"];
 
 /// What a contract may write for a type.
 pub(super) const TYPES: &str = "types: STRING, BOOLEAN, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p,s), DATE, \
@@ -32,9 +25,7 @@ pub(super) fn timestamp() -> DataType {
 /// The schema that SQL sees of a bronze table: the payload's fields, then [`SYSTEM_COLUMNS`].
 pub fn bronze_schema(payload: &Fields) -> SchemaRef {
     let system = SYSTEM_COLUMNS.map(|name| Arc::new(Field::new(name, system_type(name), true)));
-    Arc::new(Schema::new(
-        payload.iter().cloned().chain(system).collect::<Fields>(),
-    ))
+    Arc::new(Schema::new(payload.iter().cloned().chain(system).collect::<Fields>()))
 }
 
 fn system_type(name: &str) -> DataType {
@@ -56,21 +47,10 @@ pub(super) fn bronze_columns() -> Vec<Column> {
     let system = |name: &str, comment: &str| column(name, system_type(name), true, comment);
     vec![
         column("payload", DataType::Utf8, false, "the record as it came"),
-        column(
-            "payload_bytes",
-            DataType::Binary,
-            false,
-            "the record when it is not UTF-8",
-        ),
-        system(
-            "_source",
-            "URI of the file or object that the record came from",
-        ),
+        column("payload_bytes", DataType::Binary, false, "the record when it is not UTF-8"),
+        system("_source", "URI of the file or object that the record came from"),
         system("_row", "the record's position in its source"),
-        system(
-            "_batch",
-            "the batch that brought the record, from 1 a source",
-        ),
+        system("_batch", "the batch that brought the record, from 1 a source"),
         system("_ingested_at", "when the batch was taken, UTC"),
     ]
 }
@@ -84,24 +64,15 @@ pub(super) fn record_columns() -> [Column; 2] {
         comment: comment.to_owned(),
     };
     [
-        column(
-            "_rescued",
-            "JSON of what did not fit the declared types, and of unknown fields",
-        ),
-        column(
-            "_payload_hash",
-            "hash of the record, breaks ties of equal sequences",
-        ),
+        column("_rescued", "JSON of what did not fit the declared types, and of unknown fields"),
+        column("_payload_hash", "hash of the record, breaks ties of equal sequences"),
     ]
 }
 
 /// Whether SQL can name it without quotes: small letters, digits and `_`, a letter or `_` first.
 pub(super) fn is_identifier(text: &str) -> bool {
     let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    starts_well
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    starts_well && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Reads a type such as `ARRAY<STRUCT<name STRING, at TIMESTAMP>>`; a field's name may stand in backquotes.
@@ -155,9 +126,7 @@ impl Parser<'_> {
         self.peek();
         let start = self.at;
         let rest = &self.text[start..];
-        let length = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
+        let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
         if length == 0 {
             return Err((start, format!("{what} is missing")));
         }
@@ -212,9 +181,7 @@ impl Parser<'_> {
         self.expect('<')?;
         let element = self.data_type(depth + 1)?;
         self.expect('>')?;
-        Ok(DataType::List(Arc::new(Field::new(
-            "element", element, true,
-        ))))
+        Ok(DataType::List(Arc::new(Field::new("element", element, true))))
     }
 
     fn structure(&mut self, depth: usize) -> Parsed<DataType> {
@@ -238,9 +205,7 @@ impl Parser<'_> {
         }
         let start = self.at;
         let quoted = &self.text[start + 1..];
-        let length = quoted
-            .find('`')
-            .ok_or((start, "the backquote is not closed".to_owned()))?;
+        let length = quoted.find('`').ok_or((start, "the backquote is not closed".to_owned()))?;
         self.at += length + 2;
         Ok((start, quoted[..length].to_owned()))
     }
@@ -252,18 +217,8 @@ impl Parser<'_> {
         let value = self.data_type(depth + 1)?;
         self.expect('>')?;
         // Arrow and Delta know no NULL as a map's key.
-        let entries = vec![
-            Field::new("key", key, false),
-            Field::new("value", value, true),
-        ];
-        Ok(DataType::Map(
-            Arc::new(Field::new(
-                "key_value",
-                DataType::Struct(entries.into()),
-                false,
-            )),
-            false,
-        ))
+        let entries = vec![Field::new("key", key, false), Field::new("value", value, true)];
+        Ok(DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entries.into()), false)), false))
     }
 }
 
@@ -286,19 +241,13 @@ pub(super) fn type_name(data_type: &DataType) -> String {
             format!("ARRAY<{}>", type_name(item.data_type()))
         }
         DataType::Struct(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|field| format!("{} {}", field.name(), type_name(field.data_type())))
-                .collect();
+            let fields: Vec<String> =
+                fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
             format!("STRUCT<{}>", fields.join(", "))
         }
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(pair) if pair.len() == 2 => {
-                format!(
-                    "MAP<{}, {}>",
-                    type_name(pair[0].data_type()),
-                    type_name(pair[1].data_type())
-                )
+                format!("MAP<{}, {}>", type_name(pair[0].data_type()), type_name(pair[1].data_type()))
             }
             other => other.to_string(),
         },
@@ -313,9 +262,7 @@ pub(super) fn fits(from: &DataType, to: &DataType) -> bool {
         _ if from == to => true,
         (Null, _) => true,
         (Dictionary(_, value), _) => fits(value, to),
-        (LargeUtf8 | Utf8View, Utf8) | (LargeBinary | BinaryView | FixedSizeBinary(_), Binary) => {
-            true
-        }
+        (LargeUtf8 | Utf8View, Utf8) | (LargeBinary | BinaryView | FixedSizeBinary(_), Binary) => true,
         (Int8 | UInt8, Int16) | (Int8 | UInt8 | Int16 | UInt16, Int32) => true,
         (Int8 | UInt8 | Int16 | UInt16 | Int32 | UInt32, Int64) => true,
         (Int8 | UInt8 | Int16 | UInt16 | Float16, Float32) => true,
@@ -330,16 +277,10 @@ pub(super) fn fits(from: &DataType, to: &DataType) -> bool {
         }
         (Struct(fields), Struct(to)) => {
             fields.len() == to.len()
-                && fields
-                    .iter()
-                    .zip(to)
-                    .all(|(a, b)| a.name() == b.name() && fits(a.data_type(), b.data_type()))
+                && fields.iter().zip(to).all(|(a, b)| a.name() == b.name() && fits(a.data_type(), b.data_type()))
         }
         (Map(entries, _), Map(to, _)) => match (entries.data_type(), to.data_type()) {
-            (Struct(pair), Struct(to)) => pair
-                .iter()
-                .zip(to)
-                .all(|(a, b)| fits(a.data_type(), b.data_type())),
+            (Struct(pair), Struct(to)) => pair.iter().zip(to).all(|(a, b)| fits(a.data_type(), b.data_type())),
             _ => false,
         },
         _ => false,
@@ -370,9 +311,7 @@ mod tests {
 
     #[test]
     fn a_field_may_have_any_name_in_backquotes() {
-        let DataType::Struct(fields) = parse_type("struct<`a-b c` string>").unwrap() else {
-            panic!("no struct")
-        };
+        let DataType::Struct(fields) = parse_type("struct<`a-b c` string>").unwrap() else { panic!("no struct") };
         assert_eq!(fields[0].name(), "a-b c");
     }
 
@@ -403,33 +342,21 @@ mod tests {
         assert!(fit(&DataType::Int32, "BIGINT"));
         assert!(fit(&DataType::Utf8View, "STRING"));
         assert!(fit(&item(DataType::Int32), "ARRAY<BIGINT>"));
-        assert!(fit(
-            &DataType::Timestamp(TimeUnit::Second, None),
-            "TIMESTAMP"
-        ));
+        assert!(fit(&DataType::Timestamp(TimeUnit::Second, None), "TIMESTAMP"));
         assert!(fit(&DataType::Decimal128(5, 1), "DECIMAL(6,2)"));
         assert!(!fit(&DataType::Decimal128(5, 1), "DECIMAL(5,2)"));
         assert!(!fit(&DataType::Int64, "INT"));
         assert!(!fit(&DataType::UInt64, "BIGINT"));
         assert!(!fit(&DataType::Int64, "DOUBLE"));
-        assert!(!fit(
-            &DataType::Timestamp(TimeUnit::Nanosecond, None),
-            "TIMESTAMP"
-        ));
+        assert!(!fit(&DataType::Timestamp(TimeUnit::Nanosecond, None), "TIMESTAMP"));
         assert!(!fit(&item(DataType::Utf8), "ARRAY<DATE>"));
     }
 
     #[test]
     fn sql_sees_the_payload_and_then_the_system_columns() {
-        let DataType::Struct(payload) = parse_type("STRUCT<id STRING, at DATE>").unwrap() else {
-            panic!("no struct")
-        };
+        let DataType::Struct(payload) = parse_type("STRUCT<id STRING, at DATE>").unwrap() else { panic!("no struct") };
         let schema = bronze_schema(&payload);
-        let names: Vec<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         assert_eq!(names[..2], ["id", "at"]);
         assert_eq!(names[2..], SYSTEM_COLUMNS);
     }

@@ -15,16 +15,11 @@ pub(super) fn write(days: i64, out: &mut Vec<u8>) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let digit = |n: i64| b'0' + n.rem_euclid(10) as u8;
     out.extend_from_slice(&[
@@ -58,21 +53,10 @@ mod tests {
 
     #[test]
     fn dates_come_back_and_impossible_ones_do_not() {
-        for (text, expected) in [
-            ("1970-01-01", 0),
-            ("2020-02-29", 18_321),
-            ("2021-12-31", 18_992),
-        ] {
+        for (text, expected) in [("1970-01-01", 0), ("2020-02-29", 18_321), ("2021-12-31", 18_992)] {
             assert_eq!(parse(text), Some(expected), "{text}");
         }
-        for text in [
-            "2021-02-29",
-            "2021-2-3",
-            "2021-13-01",
-            "2021-00-10",
-            "2021-01-01-01",
-            "x",
-        ] {
+        for text in ["2021-02-29", "2021-2-3", "2021-13-01", "2021-00-10", "2021-01-01-01", "x"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

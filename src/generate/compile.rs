@@ -31,13 +31,7 @@ impl<'a> Compiler<'a> {
                 source.problem(*at, message, None);
             }
         }
-        Self {
-            source,
-            spec,
-            names,
-            replace: None,
-            replaced: Cell::new(0),
-        }
+        Self { source, spec, names, replace: None, replaced: Cell::new(0) }
     }
 
     /// The program of the templates with one text replaced; it must stand in them once.
@@ -47,16 +41,10 @@ impl<'a> Compiler<'a> {
         let find = &replace.0;
         match self.replaced.get() {
             1 => {}
-            0 => self
-                .source
-                .problem(find.at, "no template holds this text", None),
+            0 => self.source.problem(find.at, "no template holds this text", None),
             n => {
                 let hint = Some("make it longer, so that it stands in one place".to_owned());
-                self.source.problem(
-                    find.at,
-                    format!("the templates hold this text {n} times"),
-                    hint,
-                );
+                self.source.problem(find.at, format!("the templates hold this text {n} times"), hint);
             }
         }
         program
@@ -74,12 +62,7 @@ impl<'a> Compiler<'a> {
 
     /// The program of the templates as they stand.
     pub(super) fn program(&self) -> Program {
-        let draws: Vec<Draw> = self
-            .spec
-            .values
-            .iter()
-            .map(|v| self.draw(&v.name, &v.kind))
-            .collect();
+        let draws: Vec<Draw> = self.spec.values.iter().map(|v| self.draw(&v.name, &v.kind)).collect();
         let record = |body: &Body| match body {
             Body::Records { record, layout } => {
                 // JSON may be laid out over lines by its author and still be one line in a file.
@@ -90,11 +73,7 @@ impl<'a> Compiler<'a> {
         let records = self.spec.streams.iter().map(|s| record(&s.body)).collect();
         let mut once = program::dependencies_first(&draws);
         once.retain(|n| self.spec.values.get(*n).is_some_and(|v| v.once_a_record));
-        let program = Program {
-            draws,
-            once,
-            records,
-        };
+        let program = Program { draws, once, records };
         self.refuse_cycles(&program);
         program
     }
@@ -107,64 +86,29 @@ impl<'a> Compiler<'a> {
                 table: self.weighted(name, choices.iter().map(|(_, weight)| *weight)),
             },
             Kind::Chance(p) => Draw::Chance(self.chance(name, *p)),
-            Kind::Integer {
-                range: (min, max),
-                width,
-            } => Draw::Integer {
-                min: *min,
-                max: *max,
-                width: *width,
-            },
+            Kind::Integer { range: (min, max), width } => Draw::Integer { min: *min, max: *max, width: *width },
             Kind::Digits(count) => Draw::Digits(*count),
-            Kind::Sequence {
-                first,
-                step,
-                decimals,
-                width,
-            } => {
+            Kind::Sequence { first, step, decimals, width } => {
                 let scale = 10f64.powi(*decimals as i32);
                 let scaled = |n: &f64| (n * scale).round() as i64;
                 let (first, step) = (scaled(first), scaled(step));
-                Draw::Sequence {
-                    first,
-                    step,
-                    decimals: *decimals,
-                    width: *width,
-                }
+                Draw::Sequence { first, step, decimals: *decimals, width: *width }
             }
-            Kind::Date((first, last)) => Draw::Date {
-                first: *first,
-                last: *last,
-            },
-            Kind::After {
-                date,
-                days: (min, max),
-            } => {
+            Kind::Date((first, last)) => Draw::Date { first: *first, last: *last },
+            Kind::After { date, days: (min, max) } => {
                 let date = self.date_of_record(date).unwrap_or_default();
-                Draw::After {
-                    date,
-                    min: *min,
-                    max: *max,
-                }
+                Draw::After { date, min: *min, max: *max }
             }
-            Kind::Words { words, lengths } => Draw::Words {
-                words: words.iter().map(bytes).collect(),
-                lengths: lengths.clone(),
-            },
+            Kind::Words { words, lengths } => {
+                Draw::Words { words: words.iter().map(bytes).collect(), lengths: lengths.clone() }
+            }
             Kind::Text(text) => Draw::Text(self.template_of(text, true)),
-            Kind::List { item, lengths } => Draw::List {
-                item: self.template_of(item, true),
-                lengths: lengths.clone(),
-            },
+            Kind::List { item, lengths } => Draw::List { item: self.template_of(item, true), lengths: lengths.clone() },
         }
     }
 
     /// A table that holds each index as often as its weight says.
-    pub(super) fn weighted(
-        &self,
-        name: &Text,
-        weights: impl Iterator<Item = u32> + Clone,
-    ) -> Vec<u32> {
+    pub(super) fn weighted(&self, name: &Text, weights: impl Iterator<Item = u32> + Clone) -> Vec<u32> {
         let total: u64 = weights.clone().map(u64::from).sum();
         if total == 0 || total > MAX_WEIGHT {
             let message = format!("the weights of '{}' add up to {total}", name.text);
@@ -205,11 +149,7 @@ impl<'a> Compiler<'a> {
         let mut pieces = Vec::new();
         let (mut rest, mut at) = (text.text.as_str(), text.at);
         let literal = |piece: &str, pieces: &mut Vec<Piece>| {
-            let piece = if fold {
-                folded(piece)
-            } else {
-                piece.to_owned()
-            };
+            let piece = if fold { folded(piece) } else { piece.to_owned() };
             if !piece.is_empty() {
                 pieces.push(Piece::Text(piece.into_bytes().into()));
             }
@@ -221,14 +161,10 @@ impl<'a> Compiler<'a> {
             let named = |c: char| c.is_ascii_alphanumeric() || c == '_';
             let end = name.find(|c| !named(c)).unwrap_or(name.len());
             if !name[end..].starts_with('}') {
-                self.source
-                    .problem(place, "'${' is not closed after a name", None);
+                self.source.problem(place, "'${' is not closed after a name", None);
                 return Template::default();
             }
-            pieces.extend(self.placeholder(Text {
-                text: name[..end].to_owned(),
-                at: place,
-            }));
+            pieces.extend(self.placeholder(Text { text: name[..end].to_owned(), at: place }));
             rest = &name[end + 1..];
             at += if exact { start + end + 3 } else { 0 };
         }
@@ -242,11 +178,7 @@ impl<'a> Compiler<'a> {
         }
         let number = self.value(&name)?;
         let once = self.spec.values.get(number)?.once_a_record;
-        Some(if once {
-            Piece::Drawn(number)
-        } else {
-            Piece::Draw(number)
-        })
+        Some(if once { Piece::Drawn(number) } else { Piece::Draw(number) })
     }
 
     /// The text after the defect's replacement, and whether places in it are those of the file.
@@ -267,8 +199,7 @@ impl<'a> Compiler<'a> {
         for (number, value) in self.spec.values.iter().enumerate() {
             let Text { text, at } = &value.name;
             if program::made_of(&program.draws, number).contains(&number) {
-                self.source
-                    .problem(*at, format!("'{text}' is made of itself"), None);
+                self.source.problem(*at, format!("'{text}' is made of itself"), None);
             }
         }
     }

@@ -15,9 +15,7 @@ impl Chance {
     /// `None` when `probability` is not between 0 and 1.
     pub(super) fn new(probability: f64) -> Option<Self> {
         let hits = (probability * 4_294_967_296.0).round();
-        (0.0..=1.0)
-            .contains(&probability)
-            .then_some(Self(hits as u64))
+        (0.0..=1.0).contains(&probability).then_some(Self(hits as u64))
     }
 }
 

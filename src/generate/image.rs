@@ -59,14 +59,8 @@ pub(super) fn attribute(source: &Source<'_>, keyword: &Text) -> Option<(Tag, VR)
 pub(super) fn pixels(image: &Image, dice: &mut Dice) -> Vec<u8> {
     let (width, height) = (i64::from(image.width), i64::from(image.height));
     let slope = (dice.between(0, 100), dice.between(1, 100));
-    let rounds = if image.pattern == Pattern::Phantom {
-        6
-    } else {
-        0
-    };
-    let discs: Vec<Disc> = (0..rounds)
-        .map(|_| Disc::draw(width, height, dice))
-        .collect();
+    let rounds = if image.pattern == Pattern::Phantom { 6 } else { 0 };
+    let discs: Vec<Disc> = (0..rounds).map(|_| Disc::draw(width, height, dice)).collect();
     let mut pixels = Vec::with_capacity(usize::from(image.width) * usize::from(image.height));
     for y in 0..height {
         for x in 0..width {
@@ -89,11 +83,7 @@ impl Disc {
     fn draw(width: i64, height: i64, dice: &mut Dice) -> Self {
         let mut within = |side: i64| (dice.between(0, side - 1), dice.between(side / 10, side / 3));
         let ((x, radius_x), (y, radius_y)) = (within(width), within(height));
-        Self {
-            centre: (x, y),
-            radius: (radius_x.max(1), radius_y.max(1)),
-            light: dice.between(-60, 120),
-        }
+        Self { centre: (x, y), radius: (radius_x.max(1), radius_y.max(1)), light: dice.between(-60, 120) }
     }
 
     fn light(&self, x: i64, y: i64) -> i64 {
@@ -127,16 +117,11 @@ pub(super) fn dicom(
     }
     object.put_str(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
     // A value of an odd length is padded by the writer.
-    object.put(DataElement::new(
-        tags::PIXEL_DATA,
-        VR::OB,
-        PrimitiveValue::from(pixels),
-    ));
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, PrimitiveValue::from(pixels)));
     let meta = FileMetaTableBuilder::new().transfer_syntax(EXPLICIT_LITTLE_ENDIAN);
     let file = object.with_meta(meta).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    file.write_all(&mut bytes)
-        .map_err(|error| error.to_string())?;
+    file.write_all(&mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
 }
 
@@ -147,9 +132,7 @@ pub(super) fn png(image: &Image, pixels: &[u8]) -> Result<Vec<u8>, String> {
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header().map_err(|error| error.to_string())?;
-    writer
-        .write_image_data(pixels)
-        .map_err(|error| error.to_string())?;
+    writer.write_image_data(pixels).map_err(|error| error.to_string())?;
     writer.finish().map_err(|error| error.to_string())?;
     Ok(bytes)
 }

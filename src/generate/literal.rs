@@ -40,9 +40,7 @@ pub(super) fn readme<'a>(readme: &Readme, files: impl Iterator<Item = &'a File>)
 
 /// The counters as a JSON object, a line each.
 pub(super) fn truth(counters: &[(String, u64)]) -> String {
-    let lines: Vec<String> = counters
-        .iter()
-        .map(|(name, n)| format!("  {}: {n}", serde_json::Value::from(name.as_str())))
-        .collect();
+    let lines: Vec<String> =
+        counters.iter().map(|(name, n)| format!("  {}: {n}", serde_json::Value::from(name.as_str()))).collect();
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }

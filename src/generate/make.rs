@@ -24,11 +24,7 @@ pub(super) fn make_all(
 ) -> Result<Totals, GenerateError> {
     let files = options.records.div_ceil(options.per_file);
     let available = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if options.threads == 0 {
-        available()
-    } else {
-        options.threads
-    };
+    let threads = if options.threads == 0 { available() } else { options.threads };
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let work = || {
         let mut totals = Totals::new(plan.truth.names.len());
@@ -74,9 +70,8 @@ impl<'a> Job<'a> {
         let ids = first..end.min(first.saturating_add(options.per_file));
         let sink = |stream: &Stream| match stream {
             Stream::Records { path, layout } => {
-                let path = path
-                    .replace("${start}", &options.start.to_string())
-                    .replace("${file}", &format!("{number:06}"));
+                let path =
+                    path.replace("${start}", &options.start.to_string()).replace("${file}", &format!("{number:06}"));
                 Sink::new(options.out.join(path), layout.clone()).map(Some)
             }
             Stream::Images { .. } => Ok(None),
@@ -114,9 +109,7 @@ impl<'a> Job<'a> {
                 self.totals.files += 1;
                 self.totals.records += sink.records;
                 self.totals.bytes += sink.finish()?;
-                self.plan
-                    .truth
-                    .tally_stream(stream, sink.records, &mut self.totals.truth);
+                self.plan.truth.tally_stream(stream, sink.records, &mut self.totals.truth);
             }
         }
         Ok(self.totals)
@@ -126,11 +119,7 @@ impl<'a> Job<'a> {
         let number = defect;
         let defect = defect.and_then(|d| self.plan.defects.get(d));
         let program = match defect {
-            Some(Defect {
-                variant: Some(variant),
-                then: None,
-                ..
-            }) => variant,
+            Some(Defect { variant: Some(variant), then: None, .. }) => variant,
             _ => &self.plan.base,
         };
         self.maker.begin(program, id);
@@ -148,10 +137,7 @@ impl<'a> Job<'a> {
             self.plan.truth.tally_defect(number, &mut self.totals.truth);
             self.again(id, defect)?;
         }
-        self.sinks
-            .iter_mut()
-            .flatten()
-            .try_for_each(Sink::flush_if_full)
+        self.sinks.iter_mut().flatten().try_for_each(Sink::flush_if_full)
     }
 
     fn write(&mut self, program: &Program, stream: usize) -> Result<(), GenerateError> {
@@ -181,13 +167,7 @@ impl<'a> Job<'a> {
 
     fn images(&mut self, program: &Program, id: u64) -> Result<(), GenerateError> {
         for stream in &self.plan.streams {
-            let Stream::Images {
-                path,
-                tests,
-                encoding,
-                image,
-            } = stream
-            else {
+            let Stream::Images { path, tests, encoding, image } = stream else {
                 continue;
             };
             if !tests.iter().all(|test| test.holds(&self.maker.slots)) {
@@ -209,10 +189,7 @@ impl<'a> Job<'a> {
                 }
                 Encoding::Png => image::png(image, &pixels),
             };
-            let bytes = bytes.map_err(|fact| GenerateError::Image {
-                path: path.clone(),
-                fact,
-            })?;
+            let bytes = bytes.map_err(|fact| GenerateError::Image { path: path.clone(), fact })?;
             write_file(&path, &bytes)?;
             self.totals.files += 1;
             self.totals.bytes += bytes.len() as u64;
@@ -246,25 +223,13 @@ impl Sink {
                 buffer.push(b'\n');
             }
         }
-        Ok(Self {
-            path,
-            file,
-            layout,
-            buffer,
-            last: 0,
-            records: 0,
-            bytes: 0,
-        })
+        Ok(Self { path, file, layout, buffer, last: 0, records: 0, bytes: 0 })
     }
 
     /// Makes room for another record.
     fn begin(&mut self) {
         if self.records > 0 {
-            let separator: &[u8] = if matches!(self.layout, Layout::Json) {
-                b", "
-            } else {
-                b"\n"
-            };
+            let separator: &[u8] = if matches!(self.layout, Layout::Json) { b", " } else { b"\n" };
             self.buffer.extend_from_slice(separator);
         }
         self.records += 1;
@@ -279,11 +244,7 @@ impl Sink {
     }
 
     fn flush_if_full(&mut self) -> Result<(), GenerateError> {
-        if self.buffer.len() < FLUSH {
-            Ok(())
-        } else {
-            self.flush()
-        }
+        if self.buffer.len() < FLUSH { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> Result<(), GenerateError> {
@@ -295,11 +256,7 @@ impl Sink {
 
     /// Ends the file; returns its size in bytes.
     fn finish(&mut self) -> Result<u64, GenerateError> {
-        let end: &[u8] = if matches!(self.layout, Layout::Json) {
-            b"]\n"
-        } else {
-            b"\n"
-        };
+        let end: &[u8] = if matches!(self.layout, Layout::Json) { b"]\n" } else { b"\n" };
         self.buffer.extend_from_slice(end);
         self.flush().map(|()| self.bytes)
     }
@@ -319,8 +276,5 @@ fn create_parent(path: &Path) -> Result<(), GenerateError> {
 }
 
 fn cannot_write(path: &Path, cause: std::io::Error) -> GenerateError {
-    GenerateError::Write {
-        path: path.to_owned(),
-        cause,
-    }
+    GenerateError::Write { path: path.to_owned(), cause }
 }

@@ -20,14 +20,7 @@ pub(super) struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     pub(super) fn new(dice: Dice, values: usize, watches: &'a [Watch]) -> Self {
-        Self {
-            dice,
-            id: 0,
-            slots: vec![0; values],
-            seen: 0,
-            drawn: vec![Vec::new(); values],
-            watches,
-        }
+        Self { dice, id: 0, slots: vec![0; values], seen: 0, drawn: vec![Vec::new(); values], watches }
     }
 
     /// Draws the values of record `id`.
@@ -75,12 +68,7 @@ impl<'a> Maker<'a> {
                 self.write_digits(*count, out);
                 0
             }
-            Draw::Sequence {
-                first,
-                step,
-                decimals,
-                width,
-            } => {
+            Draw::Sequence { first, step, decimals, width } => {
                 let n = first.wrapping_add(step.wrapping_mul(self.id as i64));
                 write_decimal(n, *decimals, *width, out);
                 n
@@ -117,11 +105,7 @@ impl<'a> Maker<'a> {
     fn write_digits(&mut self, count: u32, out: &mut Vec<u8>) {
         // No leading zero: the parts of a DICOM UID may not have one.
         for n in 0..count {
-            let digit = if n == 0 {
-                1 + self.dice.below(9)
-            } else {
-                self.dice.below(10)
-            };
+            let digit = if n == 0 { 1 + self.dice.below(9) } else { self.dice.below(10) };
             out.push(b'0' + digit as u8);
         }
     }
@@ -137,14 +121,7 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn write_list(
-        &mut self,
-        program: &Program,
-        list: usize,
-        item: &Template,
-        length: u32,
-        out: &mut Vec<u8>,
-    ) {
+    fn write_list(&mut self, program: &Program, list: usize, item: &Template, length: u32, out: &mut Vec<u8>) {
         for n in 0..length {
             if n > 0 {
                 out.extend_from_slice(b", ");
@@ -203,14 +180,8 @@ mod tests {
         };
         assert_eq!(written(&|out| write_integer(0, 0, out)), "0");
         assert_eq!(written(&|out| write_integer(-42, 4, out)), "-0042");
-        assert_eq!(
-            written(&|out| write_integer(i64::MIN, 0, out)),
-            "-9223372036854775808"
-        );
-        assert_eq!(
-            written(&|out| write_decimal(15_800_000_005, 1, 0, out)),
-            "1580000000.5"
-        );
+        assert_eq!(written(&|out| write_integer(i64::MIN, 0, out)), "-9223372036854775808");
+        assert_eq!(written(&|out| write_decimal(15_800_000_005, 1, 0, out)), "1580000000.5");
         assert_eq!(written(&|out| write_decimal(-5, 2, 0, out)), "-0.05");
         assert_eq!(written(&|out| write_decimal(7, 0, 3, out)), "007");
     }

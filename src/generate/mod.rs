@@ -100,17 +100,11 @@ impl FromStr for Defects {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rate = || {
-            text.parse()
-                .ok()
-                .filter(|rate| Chance::new(*rate).is_some())
-        };
+        let rate = || text.parse().ok().filter(|rate| Chance::new(*rate).is_some());
         match text {
             "none" => Ok(Self::None),
             "sample" => Ok(Self::Sample),
-            _ => rate()
-                .map(Self::Rate)
-                .ok_or_else(|| "must be none, sample or a rate from 0 to 1".to_owned()),
+            _ => rate().map(Self::Rate).ok_or_else(|| "must be none, sample or a rate from 0 to 1".to_owned()),
         }
     }
 }
@@ -157,12 +151,7 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            files,
-            records,
-            bytes,
-            ..
-        } = self;
+        let Self { files, records, bytes, .. } = self;
         write!(f, "{files} files, {records} records, {bytes} bytes")
     }
 }
@@ -177,12 +166,7 @@ struct Totals {
 
 impl Totals {
     fn new(counters: usize) -> Self {
-        Self {
-            files: 0,
-            records: 0,
-            bytes: 0,
-            truth: vec![0; counters],
-        }
+        Self { files: 0, records: 0, bytes: 0, truth: vec![0; counters] }
     }
 
     fn add(&mut self, other: &Self) {
@@ -220,10 +204,8 @@ pub fn generate(
     if options.defects == Defects::Sample {
         for plan::File { file, truth } in &plan.files {
             let path = &file.path.text;
-            let bytes = literal::bytes(file).map_err(|cause| GenerateError::Write {
-                path: options.out.join(path),
-                cause,
-            })?;
+            let bytes =
+                literal::bytes(file).map_err(|cause| GenerateError::Write { path: options.out.join(path), cause })?;
             write(path, &bytes)?;
             for (counter, n) in truth {
                 totals.truth[*counter] += n;
@@ -236,18 +218,8 @@ pub fn generate(
     }
     let truth: Vec<_> = plan.truth.names.into_iter().zip(totals.truth).collect();
     write("truth.json", literal::truth(&truth).as_bytes())?;
-    let Totals {
-        files,
-        records,
-        bytes,
-        ..
-    } = totals;
-    Ok(Report {
-        files,
-        records,
-        bytes,
-        truth,
-    })
+    let Totals { files, records, bytes, .. } = totals;
+    Ok(Report { files, records, bytes, truth })
 }
 
 fn check(options: &Options) -> Result<(), GenerateError> {

@@ -5,13 +5,12 @@ use toml_span::value::Value as Toml;
 use super::problem::{Problems, Source};
 use super::section::{Section, Text};
 use super::spec::{
-    Again, Body, Condition, Counter, Counts, Defect, File, Image, Kind, Layout, Pattern, Readme,
-    Spec, Stream, Test, Value,
+    Again, Body, Condition, Counter, Counts, Defect, File, Image, Kind, Layout, Pattern, Readme, Spec, Stream, Test,
+    Value,
 };
 
-const KINDS: [&str; 10] = [
-    "choice", "chance", "integer", "digits", "sequence", "date", "after", "words", "text", "list",
-];
+const KINDS: [&str; 10] =
+    ["choice", "chance", "integer", "digits", "sequence", "date", "after", "words", "text", "list"];
 
 /// Reads a template file; mistakes in its parts are noted in `source`.
 pub(super) fn parse(source: &Source<'_>) -> Result<Spec, Problems> {
@@ -34,16 +33,9 @@ fn top(root: Section<'_, '_>) -> Spec {
         streams: named(&root, "streams", stream),
         defects: named(&root, "defects", defect),
         counters: named(&root, "truth", counter),
-        files: root
-            .sections("files")
-            .into_iter()
-            .filter_map(file)
-            .collect(),
+        files: root.sections("files").into_iter().filter_map(file).collect(),
         readme: root.section("readme").and_then(|s| {
-            let page = (
-                s.required("path", Section::text),
-                s.required("text", Section::text),
-            );
+            let page = (s.required("path", Section::text), s.required("text", Section::text));
             s.done();
             let (path, text) = (page.0?, page.1?.text);
             Some(Readme { path, text })
@@ -56,11 +48,7 @@ fn top(root: Section<'_, '_>) -> Spec {
     spec
 }
 
-fn named<T>(
-    root: &Section<'_, '_>,
-    key: &'static str,
-    read: impl Fn(Text, &Section<'_, '_>) -> Option<T>,
-) -> Vec<T> {
+fn named<T>(root: &Section<'_, '_>, key: &'static str, read: impl Fn(Text, &Section<'_, '_>) -> Option<T>) -> Vec<T> {
     let one = |(name, value): (Text, &Toml<'_>)| {
         let section = Section::new(root.source, value)?;
         let found = read(name, &section);
@@ -83,77 +71,42 @@ fn value(name: Text, s: &Section<'_, '_>, once_a_record: bool) -> Option<Value> 
     let kind = match kind {
         "choice" => Kind::Choice(s.weighted("choice")?),
         "chance" => Kind::Chance(s.number("chance")?),
-        "integer" => Kind::Integer {
-            range: s.range("integer")?,
-            width: width(),
-        },
+        "integer" => Kind::Integer { range: s.range("integer")?, width: width() },
         "digits" => Kind::Digits(s.count("digits")?),
         "sequence" => {
             let (first, step) = s.numbers("sequence")?;
             let decimals = s.count("decimals").unwrap_or(0).min(9);
-            Kind::Sequence {
-                first,
-                step,
-                decimals,
-                width: width(),
-            }
+            Kind::Sequence { first, step, decimals, width: width() }
         }
         "date" => Kind::Date(s.dates("date")?),
         "after" => {
             let (date, days) = (s.text("after"), s.required("days", Section::range));
-            Kind::After {
-                date: date?,
-                days: days?,
-            }
+            Kind::After { date: date?, days: days? }
         }
         "words" => {
-            let words = s
-                .texts("words")?
-                .into_iter()
-                .map(|word| word.text)
-                .collect();
-            Kind::Words {
-                words,
-                lengths: lengths()?,
-            }
+            let words = s.texts("words")?.into_iter().map(|word| word.text).collect();
+            Kind::Words { words, lengths: lengths()? }
         }
         "text" => Kind::Text(s.text("text")?),
-        _ => Kind::List {
-            item: s.text("list")?,
-            lengths: lengths()?,
-        },
+        _ => Kind::List { item: s.text("list")?, lengths: lengths()? },
     };
-    Some(Value {
-        name,
-        once_a_record,
-        kind,
-    })
+    Some(Value { name, once_a_record, kind })
 }
 
 fn stream(name: Text, s: &Section<'_, '_>) -> Option<Stream> {
     let path = s.required("path", Section::text);
     let kind = s.required("kind", Section::text)?;
     let record = || s.required("record", Section::text);
-    let records = |layout| {
-        Some(Body::Records {
-            layout,
-            record: record()?,
-        })
-    };
+    let records = |layout| Some(Body::Records { layout, record: record()? });
     let body = match kind.text.as_str() {
         "json" => records(Layout::Json),
         "ndjson" => records(Layout::Ndjson),
-        "csv" => s.required("header", Section::text).and_then(|header| {
-            records(Layout::Csv {
-                header: header.text,
-            })
-        }),
+        "csv" => s.required("header", Section::text).and_then(|header| records(Layout::Csv { header: header.text })),
         "dicom" => {
             let tag = |(name, v): (Text, &Toml<'_>)| {
                 let value = s.to_text(v);
                 if value.is_none() {
-                    s.source
-                        .problem(v.span.start, "a tag's value must be a text", None);
+                    s.source.problem(v.span.start, "a tag's value must be a text", None);
                 }
                 Some((name, value?))
             };
@@ -163,8 +116,7 @@ fn stream(name: Text, s: &Section<'_, '_>) -> Option<Stream> {
         "png" => image(s).map(Body::Png),
         other => {
             let known = ["json", "ndjson", "csv", "dicom", "png"];
-            s.source
-                .unknown(kind.at, "kind of stream", other, known.into_iter());
+            s.source.unknown(kind.at, "kind of stream", other, known.into_iter());
             // Which keys a stream has depends on its kind.
             s.expect(&["record", "header", "tags", "image", "where"]);
             None
@@ -174,21 +126,12 @@ fn stream(name: Text, s: &Section<'_, '_>) -> Option<Stream> {
         Some(Body::Dicom { .. } | Body::Png(_)) => conditions(s.section("where")),
         _ => Vec::new(),
     };
-    Some(Stream {
-        name,
-        path: path?,
-        body: body?,
-        conditions,
-    })
+    Some(Stream { name, path: path?, body: body?, conditions })
 }
 
 fn image(s: &Section<'_, '_>) -> Option<Image> {
     let image = s.required("image", Section::section)?;
-    let side = |key| {
-        image
-            .required(key, Section::count)
-            .map(|n| n.clamp(1, 4096) as u16)
-    };
+    let side = |key| image.required(key, Section::count).map(|n| n.clamp(1, 4096) as u16);
     let (width, height) = (side("width"), side("height"));
     let pattern = image.required("pattern", Section::text)?;
     let pattern = match pattern.text.as_str() {
@@ -201,11 +144,7 @@ fn image(s: &Section<'_, '_>) -> Option<Image> {
         }
     };
     image.done();
-    Some(Image {
-        width: width?,
-        height: height?,
-        pattern: pattern?,
-    })
+    Some(Image { width: width?, height: height?, pattern: pattern? })
 }
 
 fn conditions(section: Option<Section<'_, '_>>) -> Vec<Condition> {
@@ -223,25 +162,15 @@ fn condition(s: &Section<'_, '_>, value: Text, toml: &Toml<'_>) -> Option<Condit
         let bounds = Section::new(s.source, toml)?;
         let (min, max) = (bounds.bound("min"), bounds.bound("max"));
         bounds.done();
-        Some(Test::Between(
-            min.unwrap_or(i64::MIN),
-            max.unwrap_or(i64::MAX),
-        ))
+        Some(Test::Between(min.unwrap_or(i64::MIN), max.unwrap_or(i64::MAX)))
     } else if let Some(list) = toml.as_array() {
-        list.iter()
-            .map(|v| s.to_text(v))
-            .collect::<Option<_>>()
-            .map(Test::OneOf)
+        list.iter().map(|v| s.to_text(v)).collect::<Option<_>>().map(Test::OneOf)
     } else {
         s.to_text(toml).map(|text| Test::OneOf(vec![text]))
     };
     if test.is_none() {
         let hint = Some("a list of texts, true or false, or { min = …, max = … }".to_owned());
-        s.source.problem(
-            toml.span.start,
-            format!("no condition on '{}'", value.text),
-            hint,
-        );
+        s.source.problem(toml.span.start, format!("no condition on '{}'", value.text), hint);
     }
     Some(Condition { value, test: test? })
 }
@@ -274,28 +203,16 @@ fn defect(name: Text, s: &Section<'_, '_>) -> Option<Defect> {
     };
     if understood && !sensible {
         let hint = "then = \"same\" stands alone; all else needs 'replace'".to_owned();
-        s.source.problem(
-            name.at,
-            format!("'{}' changes nothing, or twice", name.text),
-            Some(hint),
-        );
+        s.source.problem(name.at, format!("'{}' changes nothing, or twice", name.text), Some(hint));
     }
-    Some(Defect {
-        name,
-        stream: stream?,
-        weight,
-        replace,
-        then,
-        good,
-    })
+    Some(Defect { name, stream: stream?, weight, replace, then, good })
 }
 
 fn counter(name: Text, s: &Section<'_, '_>) -> Option<Counter> {
     let items = |key: &'static str| {
         let lists = s.section(key)?;
         let [(list, value)] = &lists.all()[..] else {
-            s.source
-                .problem(lists.at, format!("'{key}' must name one list"), None);
+            s.source.problem(lists.at, format!("'{key}' must name one list"), None);
             return None;
         };
         Some((list.clone(), conditions(Section::new(s.source, value))))
@@ -329,8 +246,7 @@ fn file(s: Section<'_, '_>) -> Option<File> {
     let one_of = |key: &'static str, known: &'static str| {
         let text = s.text(key);
         if let Some(other) = text.as_ref().filter(|text| text.text != known) {
-            s.source
-                .unknown(other.at, key, &other.text, [known].into_iter());
+            s.source.unknown(other.at, key, &other.text, [known].into_iter());
         }
         text.is_some()
     };
@@ -338,21 +254,12 @@ fn file(s: Section<'_, '_>) -> Option<File> {
     let count = |(name, v): (Text, &Toml<'_>)| match v.as_integer().map(u32::try_from) {
         Some(Ok(n)) => Some((name, n)),
         _ => {
-            s.source
-                .problem(v.span.start, "a small whole number is wanted here", None);
+            s.source.problem(v.span.start, "a small whole number is wanted here", None);
             None
         }
     };
     let truth = s.entries("truth").into_iter().filter_map(count).collect();
     s.done();
     let (wrong, outcome) = (wrong?.text, outcome?.text);
-    Some(File {
-        path: path?,
-        content: content?,
-        latin1,
-        gzip,
-        wrong,
-        outcome,
-        truth,
-    })
+    Some(File { path: path?, content: content?, latin1, gzip, wrong, outcome, truth })
 }

@@ -23,7 +23,10 @@ pub(super) struct Plan {
 
 pub(super) enum Stream {
     /// `path` has `${start}` and `${file}` in it.
-    Records { path: String, layout: Layout },
+    Records {
+        path: String,
+        layout: Layout,
+    },
     Images {
         path: Template,
         tests: Vec<Test>,
@@ -59,51 +62,27 @@ impl Plan {
 
         let compiler = Compiler::new(&source, &spec);
         let truth = Truth::compile(&compiler, &base);
-        let defects = spec
-            .defects
-            .iter()
-            .filter_map(|d| defect(&source, &spec, d))
-            .collect();
+        let defects = spec.defects.iter().filter_map(|d| defect(&source, &spec, d)).collect();
         let defect_table = match spec.defects.first() {
             Some(first) => compiler.weighted(&first.name, spec.defects.iter().map(|d| d.weight)),
             None => Vec::new(),
         };
-        let streams = spec
-            .streams
-            .iter()
-            .map(|s| stream(&compiler, &base, s))
-            .collect();
+        let streams = spec.streams.iter().map(|s| stream(&compiler, &base, s)).collect();
         refuse_same_paths(&source, &spec);
-        let files = spec
-            .files
-            .iter()
-            .map(|f| counted(&compiler, &truth, f))
-            .collect();
+        let files = spec.files.iter().map(|f| counted(&compiler, &truth, f)).collect();
         if let Some(readme) = &spec.readme {
             inside(&source, &readme.path);
         }
         source.finish()?;
 
-        let plan = Self {
-            base,
-            streams,
-            defects,
-            defect_table,
-            truth,
-            files,
-            readme: spec.readme.clone(),
-        };
+        let plan = Self { base, streams, defects, defect_table, truth, files, readme: spec.readme.clone() };
         plan.try_records(&source, &spec);
         source.finish().map(|()| plan)
     }
 
     /// A maker of records whose draws depend on the seed and the stream alone.
     pub(super) fn maker(&self, seed: u64, stream: u64) -> Maker<'_> {
-        Maker::new(
-            Dice::new(seed, stream),
-            self.base.draws.len(),
-            &self.truth.watches,
-        )
+        Maker::new(Dice::new(seed, stream), self.base.draws.len(), &self.truth.watches)
     }
 
     /// Draws some records of every JSON stream, with and without defects, and reads them.
@@ -141,9 +120,7 @@ impl Plan {
             if let Err(error) = serde_json::from_slice::<serde_json::Value>(&record) {
                 let end = error.column().min(record.len());
                 let near = String::from_utf8_lossy(&record[end.saturating_sub(40)..end]);
-                return Some(format!(
-                    "a record of this template is not JSON: {error}, at the end of: {near}"
-                ));
+                return Some(format!("a record of this template is not JSON: {error}, at the end of: {near}"));
             }
         }
         None
@@ -154,16 +131,8 @@ fn defect(source: &Source<'_>, spec: &Spec, defect: &spec::Defect) -> Option<Def
     let compiler = Compiler::new(source, spec);
     let names = || spec.streams.iter().map(|s| s.name.text.as_str());
     let stream = truth::index(&compiler, "stream", &defect.stream, names)?;
-    let variant = defect
-        .replace
-        .as_ref()
-        .map(|replace| compiler.variant(replace));
-    Some(Defect {
-        stream,
-        variant,
-        then: defect.then,
-        good: defect.good,
-    })
+    let variant = defect.replace.as_ref().map(|replace| compiler.variant(replace));
+    Some(Defect { stream, variant, then: defect.then, good: defect.good })
 }
 
 fn stream(compiler: &Compiler<'_>, base: &Program, stream: &spec::Stream) -> Stream {
@@ -178,24 +147,17 @@ fn stream(compiler: &Compiler<'_>, base: &Program, stream: &spec::Stream) -> Str
         Body::Records { layout, .. } => {
             let path = &stream.path;
             if !path.text.contains("${file}") {
-                let message =
-                    "the path must hold ${file}, so that files do not overwrite each other";
+                let message = "the path must hold ${file}, so that files do not overwrite each other";
                 compiler.source.problem(path.at, message, None);
             }
-            Stream::Records {
-                path: path.text.clone(),
-                layout: layout.clone(),
-            }
+            Stream::Records { path: path.text.clone(), layout: layout.clone() }
         }
         Body::Dicom { tags, image } => {
             let tag = |(keyword, value): &(Text, Text)| {
                 let template = of_record_only(compiler, value);
                 image::attribute(compiler.source, keyword).map(|(tag, vr)| (tag, vr, template))
             };
-            images(
-                Encoding::Dicom(tags.iter().filter_map(tag).collect()),
-                image,
-            )
+            images(Encoding::Dicom(tags.iter().filter_map(tag).collect()), image)
         }
         Body::Png(image) => images(Encoding::Png, image),
     }
@@ -204,17 +166,9 @@ fn stream(compiler: &Compiler<'_>, base: &Program, stream: &spec::Stream) -> Str
 /// A template that gives the same text each time that it is written for a record.
 fn of_record_only(compiler: &Compiler<'_>, text: &Text) -> Template {
     let template = compiler.template(text);
-    if template
-        .0
-        .iter()
-        .any(|piece| matches!(piece, Piece::Draw(_)))
-    {
+    if template.0.iter().any(|piece| matches!(piece, Piece::Draw(_))) {
         let message = "an image may hold only what is drawn once a record";
-        compiler.source.problem(
-            text.at,
-            message,
-            Some("describe it under [record]".to_owned()),
-        );
+        compiler.source.problem(text.at, message, Some("describe it under [record]".to_owned()));
     }
     template
 }
@@ -225,12 +179,7 @@ fn conditions(compiler: &Compiler<'_>, base: &Program, conditions: &[Condition])
 
 fn counted(compiler: &Compiler<'_>, truth: &Truth, file: &spec::File) -> File {
     inside(compiler.source, &file.path);
-    if let Some(c) = file
-        .content
-        .text
-        .chars()
-        .find(|c| file.latin1 && u32::from(*c) > 0xff)
-    {
+    if let Some(c) = file.content.text.chars().find(|c| file.latin1 && u32::from(*c) > 0xff) {
         let message = format!("'{c}' is not a character of latin-1");
         compiler.source.problem(file.content.at, message, None);
     }
@@ -239,10 +188,7 @@ fn counted(compiler: &Compiler<'_>, truth: &Truth, file: &spec::File) -> File {
         truth::index(compiler, "counter", name, names).map(|counter| (counter, u64::from(*n)))
     };
     let counts = file.truth.iter().filter_map(one).collect();
-    File {
-        file: file.clone(),
-        truth: counts,
-    }
+    File { file: file.clone(), truth: counts }
 }
 
 fn refuse_same_paths(source: &Source<'_>, spec: &Spec) {

@@ -20,13 +20,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            line,
-            column,
-            message,
-            hint,
-        } = self;
+        let Self { path, line, column, message, hint } = self;
         write!(f, "{path}:{line}:{column}: {message}")?;
         match hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
@@ -60,11 +54,7 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(path: &'a str, text: &'a str) -> Self {
-        Self {
-            path,
-            text,
-            problems: RefCell::default(),
-        }
+        Self { path, text, problems: RefCell::default() }
     }
 
     /// Notes a problem at byte `at` of the text.
@@ -82,13 +72,7 @@ impl<'a> Source<'a> {
     }
 
     /// Notes that `name` is not one of `known`, with the nearest of them as a hint.
-    pub(super) fn unknown<'k>(
-        &self,
-        at: usize,
-        what: &str,
-        name: &str,
-        known: impl Iterator<Item = &'k str>,
-    ) {
+    pub(super) fn unknown<'k>(&self, at: usize, what: &str, name: &str, known: impl Iterator<Item = &'k str>) {
         let near = known
             .map(|k| (strsim::jaro_winkler(k, name), k))
             .filter(|(likeness, _)| *likeness > 0.75)

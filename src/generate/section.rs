@@ -28,12 +28,7 @@ impl<'a, 'de> Section<'a, 'de> {
             source.problem(value.span.start, "a table is wanted here", None);
             return None;
         };
-        Some(Self {
-            source,
-            at: value.span.start,
-            table,
-            asked: RefCell::default(),
-        })
+        Some(Self { source, at: value.span.start, table, asked: RefCell::default() })
     }
 
     fn get(&self, key: &'static str) -> Option<&'a Value<'de>> {
@@ -56,12 +51,7 @@ impl<'a, 'de> Section<'a, 'de> {
         self.table.get(key).map_or(self.at, |v| v.span.start)
     }
 
-    fn read<T>(
-        &self,
-        key: &'static str,
-        wanted: &str,
-        read: impl FnOnce(&'a Value<'de>) -> Option<T>,
-    ) -> Option<T> {
+    fn read<T>(&self, key: &'static str, wanted: &str, read: impl FnOnce(&'a Value<'de>) -> Option<T>) -> Option<T> {
         let value = self.get(key)?;
         let found = read(value);
         if found.is_none() {
@@ -78,8 +68,7 @@ impl<'a, 'de> Section<'a, 'de> {
         read: impl FnOnce(&Self, &'static str) -> Option<T>,
     ) -> Option<T> {
         if !self.has(key) {
-            self.source
-                .problem(self.at, format!("'{key}' is missing"), None);
+            self.source.problem(self.at, format!("'{key}' is missing"), None);
         }
         read(self, key)
     }
@@ -129,11 +118,9 @@ impl<'a, 'de> Section<'a, 'de> {
 
     /// `[first, second]`.
     pub(super) fn numbers(&self, key: &'static str) -> Option<(f64, f64)> {
-        self.read(key, "a pair of numbers", |v| {
-            match v.as_array()?.as_slice() {
-                [a, b] => Some((number(a)?, number(b)?)),
-                _ => None,
-            }
+        self.read(key, "a pair of numbers", |v| match v.as_array()?.as_slice() {
+            [a, b] => Some((number(a)?, number(b)?)),
+            _ => None,
         })
     }
 
@@ -146,16 +133,12 @@ impl<'a, 'de> Section<'a, 'de> {
     /// `["2020-01-01", "2021-12-31"]`, in days since 1970-01-01.
     pub(super) fn dates(&self, key: &'static str) -> Option<(i64, i64)> {
         let wanted = "[first, last], dates such as \"2020-01-31\"";
-        self.read(key, wanted, |v| {
-            ordered(v, |v| calendar::parse(v.as_str()?))
-        })
+        self.read(key, wanted, |v| ordered(v, |v| calendar::parse(v.as_str()?)))
     }
 
     /// The whole number or date (in days since 1970-01-01) under the key.
     pub(super) fn bound(&self, key: &'static str) -> Option<i64> {
-        self.read(key, "a whole number or a date", |v| {
-            v.as_integer().or_else(|| calendar::parse(v.as_str()?))
-        })
+        self.read(key, "a whole number or a date", |v| v.as_integer().or_else(|| calendar::parse(v.as_str()?)))
     }
 
     pub(super) fn section(&self, key: &'static str) -> Option<Section<'a, 'de>> {
@@ -220,10 +203,7 @@ fn small(value: &Value<'_>) -> Option<u32> {
     u32::try_from(value.as_integer()?).ok()
 }
 
-fn ordered<'de>(
-    value: &Value<'de>,
-    read: impl Fn(&Value<'de>) -> Option<i64>,
-) -> Option<(i64, i64)> {
+fn ordered<'de>(value: &Value<'de>, read: impl Fn(&Value<'de>) -> Option<i64>) -> Option<(i64, i64)> {
     match value.as_array()?.as_slice() {
         [a, b] => Some((read(a)?, read(b)?)).filter(|(a, b)| a <= b),
         _ => None,

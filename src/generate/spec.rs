@@ -24,31 +24,14 @@ pub(super) struct Value {
 pub(super) enum Kind {
     Choice(Vec<(String, u32)>),
     Chance(f64),
-    Integer {
-        range: (i64, i64),
-        width: usize,
-    },
+    Integer { range: (i64, i64), width: usize },
     Digits(u32),
-    Sequence {
-        first: f64,
-        step: f64,
-        decimals: u32,
-        width: usize,
-    },
+    Sequence { first: f64, step: f64, decimals: u32, width: usize },
     Date((i64, i64)),
-    After {
-        date: Text,
-        days: (i64, i64),
-    },
-    Words {
-        words: Vec<String>,
-        lengths: Vec<u32>,
-    },
+    After { date: Text, days: (i64, i64) },
+    Words { words: Vec<String>, lengths: Vec<u32> },
     Text(Text),
-    List {
-        item: Text,
-        lengths: Vec<u32>,
-    },
+    List { item: Text, lengths: Vec<u32> },
 }
 
 #[derive(Debug)]
@@ -61,14 +44,8 @@ pub(super) struct Stream {
 
 #[derive(Debug)]
 pub(super) enum Body {
-    Records {
-        layout: Layout,
-        record: Text,
-    },
-    Dicom {
-        tags: Vec<(Text, Text)>,
-        image: Image,
-    },
+    Records { layout: Layout, record: Text },
+    Dicom { tags: Vec<(Text, Text)>, image: Image },
     Png(Image),
 }
 

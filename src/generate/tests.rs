@@ -14,22 +14,12 @@ const IMAGING: &str = include_str!("../../pipelines/imaging/generate.toml");
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn options(records: u64, defects: Defects) -> Options {
-    Options {
-        records,
-        defects,
-        per_file: 100,
-        seed: 12,
-        threads: 1,
-        ..Options::default()
-    }
+    Options { records, defects, per_file: 100, seed: 12, threads: 1, ..Options::default() }
 }
 
 fn make(options: &Options) -> (Report, Files) {
     let folder = tempfile::tempdir().expect("a folder");
-    let options = Options {
-        out: folder.path().to_owned(),
-        ..options.clone()
-    };
+    let options = Options { out: folder.path().to_owned(), ..options.clone() };
     let report = generate(IMAGING, "generate.toml", &options, &|_| ()).expect("the data is made");
     let mut files = Files::new();
     read(folder.path(), folder.path(), &mut files);
@@ -42,11 +32,7 @@ fn read(root: &Path, folder: &Path, files: &mut Files) {
         if path.is_dir() {
             read(root, &path, files);
         } else {
-            let name = path
-                .strip_prefix(root)
-                .expect("below the root")
-                .to_string_lossy()
-                .into_owned();
+            let name = path.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
             files.insert(name, std::fs::read(&path).expect("a file"));
         }
     }
@@ -54,30 +40,13 @@ fn read(root: &Path, folder: &Path, files: &mut Files) {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
-    let one = Options {
-        images: 9,
-        ..options(950, Defects::Rate(0.1))
-    };
+    let one = Options { images: 9, ..options(950, Defects::Rate(0.1)) };
     let (report, files) = make(&one);
     assert_eq!(report.files, files.len() as u64);
-    assert_eq!(
-        report.bytes,
-        files.values().map(|bytes| bytes.len() as u64).sum::<u64>()
-    );
-    assert_eq!(
-        files
-            .keys()
-            .filter(|name| name.starts_with("images/"))
-            .count(),
-        9
-    );
+    assert_eq!(report.bytes, files.values().map(|bytes| bytes.len() as u64).sum::<u64>());
+    assert_eq!(files.keys().filter(|name| name.starts_with("images/")).count(), 9);
     for threads in [2, 3, 16] {
-        assert!(
-            make(&Options {
-                threads,
-                ..one.clone()
-            }) == (report.clone(), files.clone())
-        );
+        assert!(make(&Options { threads, ..one.clone() }) == (report.clone(), files.clone()));
     }
     assert!(make(&Options { seed: 13, ..one }).1 != files);
 }
@@ -86,27 +55,15 @@ fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
 fn a_later_start_continues_the_data() {
     let whole = options(200, Defects::Rate(0.1));
     let (_, files) = make(&whole);
-    let (_, rest) = make(&Options {
-        records: 100,
-        start: 101,
-        ..whole
-    });
-    assert_eq!(
-        rest["exam/exam-101-000000.json"],
-        files["exam/exam-1-000001.json"]
-    );
+    let (_, rest) = make(&Options { records: 100, start: 101, ..whole });
+    assert_eq!(rest["exam/exam-101-000000.json"], files["exam/exam-1-000001.json"]);
 }
 
 #[test]
 fn progress_adds_up_to_the_records() {
     let folder = tempfile::tempdir().expect("a folder");
     let out = folder.path().to_owned();
-    let options = Options {
-        out,
-        per_file: 1500,
-        threads: 2,
-        ..options(4321, Defects::None)
-    };
+    let options = Options { out, per_file: 1500, threads: 2, ..options(4321, Defects::None) };
     let made = AtomicU64::new(0);
     let progress = |n| {
         made.fetch_add(n, Ordering::Relaxed);
@@ -123,37 +80,26 @@ fn the_truth_holds_at_any_rate_of_defects() {
         assert_eq!(truth, recount(&files), "{defects:?}");
         assert!(truth["covid_not_pneumonia_2021_12"] > 0 && truth["chest_gt5"] > 0);
         assert_eq!(truth["duplicates"] > 0, defects != Defects::None);
-        let written: BTreeMap<String, u64> =
-            serde_json::from_slice(&files["truth.json"]).expect("truth.json is JSON");
+        let written: BTreeMap<String, u64> = serde_json::from_slice(&files["truth.json"]).expect("truth.json is JSON");
         assert_eq!(truth, written);
     }
 }
 
 #[test]
 fn the_sample_shows_each_defect_and_its_truth_holds() {
-    let sample = Options {
-        per_file: 20,
-        images: 8,
-        ..options(60, Defects::Sample)
-    };
+    let sample = Options { per_file: 20, images: 8, ..options(60, Defects::Sample) };
     let (report, files) = make(&sample);
     let truth: BTreeMap<_, _> = report.truth.into_iter().collect();
     assert_eq!(truth, recount(&files));
     assert!(truth["covid_not_pneumonia_2021_12"] > 0);
 
-    let described: Vec<&str> = IMAGING
-        .split("[[files]]\npath = \"")
-        .skip(1)
-        .filter_map(|entry| entry.split('"').next())
-        .collect();
+    let described: Vec<&str> =
+        IMAGING.split("[[files]]\npath = \"").skip(1).filter_map(|entry| entry.split('"').next()).collect();
     assert!(described.len() > 15);
     let readme = String::from_utf8_lossy(&files["README.md"]);
     for path in described {
         assert!(files.contains_key(path), "{path}");
-        assert!(
-            readme.contains(&format!("| `{path}` |")),
-            "{path} in the page"
-        );
+        assert!(readme.contains(&format!("| `{path}` |")), "{path} in the page");
     }
     assert!(files["exam/defect-empty.json"].is_empty());
     assert!(std::str::from_utf8(&files["exam/defect-latin-1.json"]).is_err());
@@ -164,37 +110,24 @@ fn the_sample_shows_each_defect_and_its_truth_holds() {
 
 #[test]
 fn images_are_where_the_exams_say_and_can_be_read() {
-    let (_, files) = make(&Options {
-        images: 20,
-        ..options(20, Defects::None)
-    });
-    let exams: Vec<Value> =
-        serde_json::from_slice(&files["exam/exam-1-000000.json"]).expect("an array");
+    let (_, files) = make(&Options { images: 20, ..options(20, Defects::None) });
+    let exams: Vec<Value> = serde_json::from_slice(&files["exam/exam-1-000000.json"]).expect("an array");
     for exam in exams {
         let path = exam["content"]["image_path"].as_str().expect("a path");
         let name = path.rsplit('/').next().expect("a name");
         let bytes = &files[&format!("images/{name}")];
         if name.ends_with(".dcm") {
             let object = dicom_object::from_reader(&bytes[..]).expect("a DICOM file");
-            let uid = object
-                .element_by_name("SOPInstanceUID")
-                .expect("an id")
-                .to_str();
+            let uid = object.element_by_name("SOPInstanceUID").expect("an id").to_str();
             assert_eq!(format!("{}.dcm", uid.expect("a text")), name);
-            let pixels = object
-                .element_by_name("PixelData")
-                .expect("pixels")
-                .to_bytes();
+            let pixels = object.element_by_name("PixelData").expect("pixels").to_bytes();
             assert_eq!(pixels.expect("bytes").len(), 64 * 64);
         } else {
             let decoder = png::Decoder::new(std::io::Cursor::new(bytes));
             let mut reader = decoder.read_info().expect("a PNG file");
             let mut pixels = vec![0; reader.output_buffer_size().expect("a size")];
             let frame = reader.next_frame(&mut pixels).expect("pixels");
-            assert_eq!(
-                (frame.width, frame.height, frame.buffer_size()),
-                (64, 64, 64 * 64)
-            );
+            assert_eq!((frame.width, frame.height, frame.buffer_size()), (64, 64, 64 * 64));
         }
     }
 }
@@ -261,15 +194,10 @@ fn recount(files: &Files) -> BTreeMap<String, u64> {
         }
     }
     for (_, event) in winners.values() {
-        let labels: &[Value] = event["content"]["labels"]
-            .as_array()
-            .map_or(&[], Vec::as_slice);
+        let labels: &[Value] = event["content"]["labels"].as_array().map_or(&[], Vec::as_slice);
         let found = |classes: &[&str], month: &str| {
             labels.iter().any(|label| {
-                let class = label["classification"]
-                    .as_str()
-                    .expect("a class")
-                    .to_lowercase();
+                let class = label["classification"].as_str().expect("a class").to_lowercase();
                 let date = label["labelled_date"].as_str().expect("a date");
                 let value = label["value"].as_bool();
                 let value = value.unwrap_or_else(|| label["value"].as_str() == Some("true"));
@@ -280,14 +208,8 @@ fn recount(files: &Files) -> BTreeMap<String, u64> {
         let covid = found(&["covid19", "covid", "covid-19"], "2021-12");
         add("exams", 1);
         add("labels", labels.len());
-        add(
-            "chest_gt5",
-            usize::from(body_part.to_uppercase() == "CHEST" && labels.len() > 5),
-        );
-        add(
-            "covid_not_pneumonia_2021_12",
-            usize::from(covid && !found(&["pneumonia"], "")),
-        );
+        add("chest_gt5", usize::from(body_part.to_uppercase() == "CHEST" && labels.len() > 5));
+        add("covid_not_pneumonia_2021_12", usize::from(covid && !found(&["pneumonia"], "")));
     }
     truth
 }
@@ -305,9 +227,7 @@ fn pieces(bytes: &[u8]) -> Vec<Option<Value>> {
     if let Ok(array) = serde_json::from_slice::<Vec<Value>>(plain) {
         return array.into_iter().map(Some).collect();
     }
-    let lines = plain
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
+    let lines = plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let piece = |line: &[u8]| {
         let line = line.strip_prefix(b"[").unwrap_or(line);
         serde_json::from_slice(line.strip_suffix(b",").unwrap_or(line)).ok()
@@ -344,19 +264,13 @@ any = { parts = { size = { max = 0 } } }
 #[test]
 fn a_template_says_all_that_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
-    let options = Options {
-        out: folder.path().to_owned(),
-        ..options(3, Defects::None)
-    };
+    let options = Options { out: folder.path().to_owned(), ..options(3, Defects::None) };
     generate(SMALL, "small.toml", &options, &|_| ()).expect("the data is made");
     let made = std::fs::read_to_string(folder.path().join("thing/1-000000.json")).expect("a file");
     assert_eq!(made.lines().count(), 3);
     for (line, id) in made.lines().zip(1..) {
         let thing: Value = serde_json::from_str(line).expect("JSON");
-        assert!(
-            line.starts_with(&format!("{{\"id\": {id}, \"colour\": ")),
-            "{line}"
-        );
+        assert!(line.starts_with(&format!("{{\"id\": {id}, \"colour\": ")), "{line}");
         assert!(["red", "blue"].contains(&thing["colour"].as_str().expect("a text")));
         assert!(thing["born"].as_str().expect("a text").starts_with("2020-"));
     }
@@ -374,10 +288,7 @@ path = "people-${file}.csv"
 record = "${id},${name}"
 "#;
     let folder = tempfile::tempdir().expect("a folder");
-    let options = Options {
-        out: folder.path().to_owned(),
-        ..options(150, Defects::None)
-    };
+    let options = Options { out: folder.path().to_owned(), ..options(150, Defects::None) };
     generate(template, "people.toml", &options, &|_| ()).expect("the data is made");
     let made = std::fs::read_to_string(folder.path().join("people-000001.csv")).expect("a file");
     let lines: Vec<&str> = made.lines().collect();
@@ -389,114 +300,37 @@ record = "${id},${name}"
 fn mistakes_are_named_with_their_places() {
     // What stands in the template, what comes instead, what is said.
     let cases = [
-        (
-            "${size}",
-            "${sise}",
-            "8:18: unknown value 'sise'\n  hint: did you mean 'size'?",
-        ),
+        ("${size}", "${sise}", "8:18: unknown value 'sise'\n  hint: did you mean 'size'?"),
         ("${born}", "${born", "15:12: '${' is not closed"),
         ("length", "lenght", "7:1: 'length' is missing"),
-        (
-            "[-5, 5]",
-            "[5, -5]",
-            "6:11: 'integer' must be [smallest, largest], whole numbers",
-        ),
-        (
-            "[\"red\", [\"blue\", 3]]",
-            "[]",
-            "1:9: the weights of 'colour' add up to 0",
-        ),
-        (
-            "'{\"size\": ${size}}'",
-            "'${parts}'",
-            "7:8: 'parts' is made of itself",
-        ),
-        (
-            "\"ndjson\"",
-            "\"ndjsn\"",
-            "11:9: unknown kind of stream 'ndjsn'\n  hint: did you mean 'ndjson'?",
-        ),
-        (
-            "-${file}",
-            "",
-            "12:9: the path must hold ${file}, so that files do not overwrite each other",
-        ),
-        (
-            "\"thing/",
-            "\"../",
-            "12:9: '../${start}-${file}.json' is not a path below the output folder",
-        ),
-        (
-            "\"parts\": [",
-            "\"parts\": ",
-            "14:1: a record of this template is not JSON",
-        ),
-        (
-            "'\"${colour}\"'",
-            "'\"color\"'",
-            "18:13: no template holds this text",
-        ),
-        (
-            "'\"grey\"'",
-            "'grey'",
-            "18:28: a record of this template is not JSON",
-        ),
-        (
-            "'\"grey\"'",
-            "'\"grey${parts}\"'",
-            "18:28: a record of this template is not JSON",
-        ),
-        (
-            "'\"${colour}\"', '\"grey\"'",
-            "'{\"size\"', '${parts}{\"size\"'",
-            "7:8: 'parts' is made of itself",
-        ),
-        (
-            "good = false",
-            "good = 0",
-            "19:8: 'good' must be true or false",
-        ),
-        (
-            "good = false",
-            "then = \"same\"",
-            "16:10: 'grey' changes nothing, or twice",
-        ),
-        (
-            "\"red\", born",
-            "\"rad\", born",
-            "21:21: unknown choice of 'colour' 'rad'\n  hint: did you mean 'red'?",
-        ),
-        (
-            "{ size =",
-            "{ colour =",
-            "22:19: the items of 'parts' do not hold 'colour'",
-        ),
-        (
-            "where = {",
-            "where = { size = true,",
-            "21:11: 'size' is drawn more than once a record",
-        ),
+        ("[-5, 5]", "[5, -5]", "6:11: 'integer' must be [smallest, largest], whole numbers"),
+        ("[\"red\", [\"blue\", 3]]", "[]", "1:9: the weights of 'colour' add up to 0"),
+        ("'{\"size\": ${size}}'", "'${parts}'", "7:8: 'parts' is made of itself"),
+        ("\"ndjson\"", "\"ndjsn\"", "11:9: unknown kind of stream 'ndjsn'\n  hint: did you mean 'ndjson'?"),
+        ("-${file}", "", "12:9: the path must hold ${file}, so that files do not overwrite each other"),
+        ("\"thing/", "\"../", "12:9: '../${start}-${file}.json' is not a path below the output folder"),
+        ("\"parts\": [", "\"parts\": ", "14:1: a record of this template is not JSON"),
+        ("'\"${colour}\"'", "'\"color\"'", "18:13: no template holds this text"),
+        ("'\"grey\"'", "'grey'", "18:28: a record of this template is not JSON"),
+        ("'\"grey\"'", "'\"grey${parts}\"'", "18:28: a record of this template is not JSON"),
+        ("'\"${colour}\"', '\"grey\"'", "'{\"size\"', '${parts}{\"size\"'", "7:8: 'parts' is made of itself"),
+        ("good = false", "good = 0", "19:8: 'good' must be true or false"),
+        ("good = false", "then = \"same\"", "16:10: 'grey' changes nothing, or twice"),
+        ("\"red\", born", "\"rad\", born", "21:21: unknown choice of 'colour' 'rad'\n  hint: did you mean 'red'?"),
+        ("{ size =", "{ colour =", "22:19: the items of 'parts' do not hold 'colour'"),
+        ("where = {", "where = { size = true,", "21:11: 'size' is drawn more than once a record"),
         ("[truth.red]", "[truth.red", "20:11: not TOML"),
     ];
     for (find, with, said) in cases {
         let template = SMALL.replacen('\n', "", 1).replacen(find, with, 1);
         assert_ne!(template, SMALL, "{find}");
         let folder = tempfile::tempdir().expect("a folder");
-        let options = Options {
-            out: folder.path().join("out"),
-            ..options(3, Defects::None)
-        };
+        let options = Options { out: folder.path().join("out"), ..options(3, Defects::None) };
         let error = generate(&template, "small.toml", &options, &|_| ()).expect_err(find);
         let text = error.to_string();
         assert!(matches!(error, GenerateError::Template(_)), "{text}");
-        assert!(
-            text.contains(&format!("small.toml:{said}")),
-            "{find} -> {with}:\n{text}"
-        );
-        assert!(
-            !options.out.exists(),
-            "nothing is made from a template with mistakes"
-        );
+        assert!(text.contains(&format!("small.toml:{said}")), "{find} -> {with}:\n{text}");
+        assert!(!options.out.exists(), "nothing is made from a template with mistakes");
     }
 }
 
@@ -506,14 +340,8 @@ fn options_without_sense_are_refused() {
         let error = generate(SMALL, "small.toml", &options, &|_| ()).expect_err("a wrong option");
         assert!(matches!(error, GenerateError::Option(_)), "{error}");
     };
-    refused(Options {
-        per_file: 0,
-        ..options(1, Defects::None)
-    });
-    refused(Options {
-        start: u64::MAX,
-        ..options(1, Defects::None)
-    });
+    refused(Options { per_file: 0, ..options(1, Defects::None) });
+    refused(Options { start: u64::MAX, ..options(1, Defects::None) });
     refused(options(1, Defects::Rate(1.5)));
     assert_eq!("0.25".parse(), Ok(Defects::Rate(0.25)));
     assert!("lots".parse::<Defects>().is_err() && "2".parse::<Defects>().is_err());
@@ -524,11 +352,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
     std::fs::write(&file, "").expect("a file");
-    let options = Options {
-        out: file,
-        ..options(300, Defects::None)
-    };
-    let error =
-        generate(IMAGING, "generate.toml", &options, &|_| ()).expect_err("a file in the way");
+    let options = Options { out: file, ..options(300, Defects::None) };
+    let error = generate(IMAGING, "generate.toml", &options, &|_| ()).expect_err("a file in the way");
     assert!(error.to_string().contains("cannot be written"), "{error}");
 }

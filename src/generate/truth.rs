@@ -23,9 +23,7 @@ impl Test {
     #[inline]
     pub(super) fn holds(&self, slots: &[i64]) -> bool {
         match self {
-            Self::OneOf { slot, wanted } => {
-                wanted.get(slots[*slot] as usize).copied().unwrap_or(false)
-            }
+            Self::OneOf { slot, wanted } => wanted.get(slots[*slot] as usize).copied().unwrap_or(false),
             Self::Between { slot, min, max } => (*min..=*max).contains(&slots[*slot]),
         }
     }
@@ -48,21 +46,12 @@ pub(super) struct Truth {
 enum Count {
     Stream(usize),
     Defects(Vec<usize>),
-    Good {
-        tests: Vec<Test>,
-        any: u64,
-        none: u64,
-        sum: Option<usize>,
-    },
+    Good { tests: Vec<Test>, any: u64, none: u64, sum: Option<usize> },
 }
 
 impl Truth {
     pub(super) fn compile(compiler: &Compiler<'_>, program: &Program) -> Self {
-        let mut truth = Self {
-            names: Vec::new(),
-            counts: Vec::new(),
-            watches: Vec::new(),
-        };
+        let mut truth = Self { names: Vec::new(), counts: Vec::new(), watches: Vec::new() };
         for counter in &compiler.spec.counters {
             let count = truth.count(compiler, program, &counter.counts);
             truth.names.push(counter.name.text.clone());
@@ -75,12 +64,7 @@ impl Truth {
         truth
     }
 
-    fn count(
-        &mut self,
-        compiler: &Compiler<'_>,
-        program: &Program,
-        counts: &Counts,
-    ) -> Option<Count> {
+    fn count(&mut self, compiler: &Compiler<'_>, program: &Program, counts: &Counts) -> Option<Count> {
         let spec = compiler.spec;
         Some(match counts {
             Counts::Stream(name) => {
@@ -92,12 +76,7 @@ impl Truth {
                 let number = |name| index(compiler, "defect", name, names);
                 Count::Defects(defects.iter().filter_map(number).collect())
             }
-            Counts::Good {
-                conditions,
-                any,
-                none,
-                sum,
-            } => {
+            Counts::Good { conditions, any, none, sum } => {
                 let tests = of_record(compiler, program, conditions);
                 let any = self.watch(compiler, program, any.as_ref());
                 let none = self.watch(compiler, program, none.as_ref());
@@ -105,23 +84,13 @@ impl Truth {
                     Some(name) => Some(list(compiler, program, name)?),
                     None => None,
                 };
-                Count::Good {
-                    tests,
-                    any,
-                    none,
-                    sum,
-                }
+                Count::Good { tests, any, none, sum }
             }
         })
     }
 
     /// The bit of a new watch, or no bit.
-    fn watch(
-        &mut self,
-        compiler: &Compiler<'_>,
-        program: &Program,
-        items: Option<&(Text, Vec<Condition>)>,
-    ) -> u64 {
+    fn watch(&mut self, compiler: &Compiler<'_>, program: &Program, items: Option<&(Text, Vec<Condition>)>) -> u64 {
         let Some((name, conditions)) = items else {
             return 0;
         };
@@ -148,13 +117,7 @@ impl Truth {
     #[inline]
     pub(super) fn tally(&self, slots: &[i64], seen: u64, totals: &mut [u64]) {
         for (count, total) in self.counts.iter().zip(totals) {
-            if let Count::Good {
-                tests,
-                any,
-                none,
-                sum,
-            } = count
-            {
+            if let Count::Good { tests, any, none, sum } = count {
                 let items = seen & any == *any && seen & none == 0;
                 if items && tests.iter().all(|test| test.holds(slots)) {
                     *total += sum.map_or(1, |list| slots[list] as u64);
@@ -183,23 +146,14 @@ impl Truth {
 }
 
 /// Conditions on the record itself: what is drawn once for it, and the lengths of its lists.
-pub(super) fn of_record(
-    compiler: &Compiler<'_>,
-    program: &Program,
-    conditions: &[Condition],
-) -> Vec<Test> {
+pub(super) fn of_record(compiler: &Compiler<'_>, program: &Program, conditions: &[Condition]) -> Vec<Test> {
     let one = |condition: &Condition| {
         let slot = compiler.value(&condition.value)?;
         let list = matches!(program.draws[slot], Draw::List { .. });
         if !list && !program.once.contains(&slot) {
-            let message = format!(
-                "'{}' is drawn more than once a record",
-                condition.value.text
-            );
+            let message = format!("'{}' is drawn more than once a record", condition.value.text);
             let hint = "describe it under [record], or ask with 'any' or 'none'".to_owned();
-            compiler
-                .source
-                .problem(condition.value.at, message, Some(hint));
+            compiler.source.problem(condition.value.at, message, Some(hint));
             return None;
         }
         test(compiler, program, slot, condition)
@@ -207,48 +161,23 @@ pub(super) fn of_record(
     conditions.iter().filter_map(one).collect()
 }
 
-fn test(
-    compiler: &Compiler<'_>,
-    program: &Program,
-    slot: usize,
-    condition: &Condition,
-) -> Option<Test> {
+fn test(compiler: &Compiler<'_>, program: &Program, slot: usize, condition: &Condition) -> Option<Test> {
     let Text { text: name, at } = &condition.value;
     match (&program.draws[slot], &condition.test) {
         (Draw::Choice { texts, .. }, RawTest::OneOf(wanted)) => {
-            let known = || {
-                texts
-                    .iter()
-                    .filter_map(|text| std::str::from_utf8(text).ok())
-            };
-            for text in wanted
-                .iter()
-                .filter(|text| !known().any(|k| k == text.text))
-            {
-                compiler.source.unknown(
-                    text.at,
-                    &format!("choice of '{name}'"),
-                    &text.text,
-                    known(),
-                );
+            let known = || texts.iter().filter_map(|text| std::str::from_utf8(text).ok());
+            for text in wanted.iter().filter(|text| !known().any(|k| k == text.text)) {
+                compiler.source.unknown(text.at, &format!("choice of '{name}'"), &text.text, known());
             }
             let is_wanted = |text: &[u8]| wanted.iter().any(|w| w.text.as_bytes() == text);
             let wanted = texts.iter().map(|text| is_wanted(text)).collect();
             Some(Test::OneOf { slot, wanted })
         }
-        (Draw::Chance(_), RawTest::Is(is)) => Some(Test::Between {
-            slot,
-            min: i64::from(*is),
-            max: i64::from(*is),
-        }),
+        (Draw::Chance(_), RawTest::Is(is)) => Some(Test::Between { slot, min: i64::from(*is), max: i64::from(*is) }),
         (
             Draw::Integer { .. } | Draw::Date { .. } | Draw::After { .. } | Draw::List { .. },
             RawTest::Between(min, max),
-        ) => Some(Test::Between {
-            slot,
-            min: *min,
-            max: *max,
-        }),
+        ) => Some(Test::Between { slot, min: *min, max: *max }),
         _ => {
             let message = format!("'{name}' cannot be compared in this way");
             let hint = "a choice with texts, a chance with true or false, \
@@ -263,9 +192,7 @@ fn list(compiler: &Compiler<'_>, program: &Program, name: &Text) -> Option<usize
     let number = compiler.value(name)?;
     let is_list = matches!(program.draws[number], Draw::List { .. });
     if !is_list {
-        compiler
-            .source
-            .problem(name.at, format!("'{}' is not a list", name.text), None);
+        compiler.source.problem(name.at, format!("'{}' is not a list", name.text), None);
     }
     is_list.then_some(number)
 }

@@ -19,7 +19,9 @@ use super::whole::{any_is_newer, into_inner, open_inputs, positions, replace_all
 use crate::contract::{Definition, KeyedInput, Table};
 use crate::engine;
 use crate::error::{Error, Place, Result};
-use crate::lake::{Add, AddCDCFile, Commit, DataFile, LakeTable, TableSpec, change_file, lookup, read_file, rewrite_without};
+use crate::lake::{
+    Add, AddCDCFile, Commit, DataFile, LakeTable, TableSpec, change_file, lookup, read_file, rewrite_without,
+};
 use crate::run::{Run, TableReport, Why};
 use crate::silver::quarantine::{Quarantine, Replace};
 use crate::transform::Transform;
@@ -90,7 +92,13 @@ async fn replace_keys(
     let set_aside = into_inner(quarantine, table)?.close(&Replace::Keys(replaced)).await?;
     let Output { adds, counts } = output;
     let (mut commit, gone) = without_keys(target, spec, keys).await?;
-    let report = TableReport::of_rows(table, Why::NewInput, &counts, &adds, gone.iter().map(|rows| rows.num_rows() as u64).sum());
+    let report = TableReport::of_rows(
+        table,
+        Why::NewInput,
+        &counts,
+        &adds,
+        gone.iter().map(|rows| rows.num_rows() as u64).sum(),
+    );
     commit.changes = changes(target, spec, gone, &adds).await?;
     commit.adds.extend(adds);
     let inputs: Vec<LakeTable> = seen.iter().map(|(_, input, _)| (*input).clone()).collect();

@@ -5,8 +5,8 @@
 
 use deltalake::kernel::Action;
 
-use super::reader::read_columns;
 use super::LakeTable;
+use super::reader::read_columns;
 use crate::error::{Place, Result};
 use arrow::array::RecordBatch;
 

@@ -186,7 +186,8 @@ async fn search_file(
 /// The row groups that may hold a key, by the first key column's bloom filter.
 async fn candidate_groups(reader: &mut FileReader, keys: &KeySet, key: &[String]) -> Result<Vec<usize>> {
     let first = key.first().map(String::as_str);
-    let leaf = reader.parquet_schema().columns().iter().position(|column| Some(column.path().string().as_str()) == first);
+    let leaf =
+        reader.parquet_schema().columns().iter().position(|column| Some(column.path().string().as_str()) == first);
     let mut groups = Vec::new();
     for group in 0..reader.metadata().num_row_groups() {
         let filter = match leaf {

@@ -6,8 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::StructType;
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use url::Url;
@@ -29,8 +29,8 @@ pub use deltalake::kernel::{Add, AddCDCFile};
 pub use changes::{Changed, changed_rows};
 pub use commit::{Commit, Follower};
 pub use lease::Lease;
-pub use reader::{RowGroup, read_file, row_groups};
 pub use lookup::{KeySet, Match, hash_keys, lookup};
+pub use reader::{RowGroup, read_file, row_groups};
 pub use rewrite::{Rewrite, change_file, rewrite_without};
 pub use spec::TableSpec;
 pub use table::{DataFile, LakeTable};
@@ -57,8 +57,11 @@ impl Lake {
             }
         };
         if root.scheme() != "file" {
-            return Err(Error::usage(format!("lake '{location}': '{}' is not a kind of place for a lake", root.scheme()))
-                .hint("give a folder, for example --lake lake"));
+            return Err(Error::usage(format!(
+                "lake '{location}': '{}' is not a kind of place for a lake",
+                root.scheme()
+            ))
+            .hint("give a folder, for example --lake lake"));
         }
         Ok(Self { root })
     }

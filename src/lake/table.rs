@@ -7,8 +7,8 @@ use deltalake::DeltaTable;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::prelude::SessionContext;
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
-use deltalake::table::state::DeltaTableState;
 use deltalake::kernel::{Action, Add, LogicalFileView, MetadataExt, Remove, new_metadata};
+use deltalake::table::state::DeltaTableState;
 use serde_json::Value;
 
 use super::{Store, TableSpec};

@@ -159,7 +159,8 @@ fn properties(spec: &TableSpec) -> Result<WriterProperties> {
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
     for column in &spec.lookup {
         let path = ColumnPath::from(column.as_str());
-        builder = builder.set_column_bloom_filter_enabled(path.clone(), true).set_column_bloom_filter_fpp(path, BLOOM_FPP);
+        builder =
+            builder.set_column_bloom_filter_enabled(path.clone(), true).set_column_bloom_filter_fpp(path, BLOOM_FPP);
     }
     Ok(builder.build())
 }

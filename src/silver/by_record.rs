@@ -59,10 +59,8 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     }
     commit.followers.extend(set_aside.follower);
     commit.followers.extend(run.expectation_rows(table, &report).await?);
-    commit.positions = BTreeMap::from([
-        (input.to_string(), newest),
-        (CONTRACT.to_owned(), crate::run::fingerprint(table)),
-    ]);
+    commit.positions =
+        BTreeMap::from([(input.to_string(), newest), (CONTRACT.to_owned(), crate::run::fingerprint(table))]);
     run.commit(&mut target, commit).await?;
     Ok(report)
 }

@@ -130,11 +130,11 @@ struct Rescue {
 }
 
 impl Rescue {
-    fn keep(&mut self, value: &LazyValue) {
+    fn keep(&mut self, json: &LazyValue) {
         let separator = if self.members.is_empty() { "" } else { "," };
         let path = serde_json::Value::from(self.path.as_str());
         // Writing to a String cannot fail.
-        let _ = write!(self.members, "{separator}{path}:{}", value.as_raw_str());
+        let _ = write!(self.members, "{separator}{path}:{}", value::raw(json));
     }
 
     /// Runs with a step added to the path.
@@ -395,6 +395,15 @@ mod tests {
         assert_eq!(
             got.unwrap(),
             r#"[{"id":"12","n":1040913,"ok":true,"d":"2021-05-02","at":"2021-07-22T16:36:44.163436Z","x":2.5}]"#
+        );
+    }
+
+    #[test]
+    fn white_space_around_values_does_not_count() {
+        let payload = "{ \"n\" : 1 ,\n \"at\" : 1626971804.5\n  , \"l\": [ 1 , 2 ] , \"u\" : 3\n }\n";
+        assert_eq!(
+            decode("STRUCT<n BIGINT, at TIMESTAMP, l ARRAY<STRING>>", payload).unwrap(),
+            r#"[{"n":1,"at":"2021-07-22T16:36:44.500Z","l":["1","2"],"_rescued":"{\"u\":3}"}]"#
         );
     }
 

@@ -72,7 +72,15 @@ impl Quarantine {
         let spec = spec();
         let table = lake.open_or_create(&spec).await?;
         let writer = TableWriter::new(&table, &spec);
-        Ok(Self { table, writer, for_table: for_table.to_owned(), at, rows: 0, unreadable: 0, reasons: BTreeMap::new() })
+        Ok(Self {
+            table,
+            writer,
+            for_table: for_table.to_owned(),
+            at,
+            rows: 0,
+            unreadable: 0,
+            reasons: BTreeMap::new(),
+        })
     }
 
     /// Counts records that never became rows.
@@ -95,8 +103,14 @@ impl Quarantine {
         let bytes: ArrayRef =
             bytes.map_or_else(|| new_null_array(&DataType::Binary, rows), |bytes| Arc::new(bytes.clone()));
         let [source, row, batch] = place.map(Clone::clone);
-        self.add(cast(payload, &DataType::Utf8)?, bytes, [source, row, batch], new_null_array(&DataType::Utf8, rows), reasons)
-            .await
+        self.add(
+            cast(payload, &DataType::Utf8)?,
+            bytes,
+            [source, row, batch],
+            new_null_array(&DataType::Utf8, rows),
+            reasons,
+        )
+        .await
     }
 
     /// Sets rows of a derived table aside, each as JSON, with the key that it was computed for.

@@ -85,7 +85,8 @@ impl Records {
     /// Reads the payloads of a stored batch; those that cannot be read are set aside.
     async fn decode(&self, stored: RecordBatch) -> Result<RecordBatch> {
         let newer = cmp::gt(stored.column(BATCH), &Int64Array::new_scalar(self.after))?;
-        let stored = if newer.true_count() == stored.num_rows() { stored } else { filter_record_batch(&stored, &newer)? };
+        let stored =
+            if newer.true_count() == stored.num_rows() { stored } else { filter_record_batch(&stored, &newer)? };
         let mut decoder = Decoder::new(&self.payload)?;
         let texts: &StringViewArray = stored.column(PAYLOAD).as_string_view();
         let mut read = Vec::with_capacity(stored.num_rows());

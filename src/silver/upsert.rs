@@ -194,7 +194,8 @@ impl Upsert {
     async fn without_losers(&self, written: Written) -> Result<Option<Written>> {
         let Some(file) = &written.file else { return Ok(None) };
         let losers = self.with_state(|state| state.contest.losers(written.number));
-        let late: Vec<u32> = losers.iter().copied().filter(|row| written.left_out.binary_search(row).is_err()).collect();
+        let late: Vec<u32> =
+            losers.iter().copied().filter(|row| written.left_out.binary_search(row).is_err()).collect();
         if late.is_empty() {
             return Ok(Some(written));
         }

@@ -14,11 +14,16 @@ const EPOCH_DAY: i32 = 719_163;
 /// Whole numbers up to here are exact as doubles.
 const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
 
+/// A value as it is written. The reader leaves white space behind a number that ends an object or an array.
+pub fn raw<'a>(json: &'a LazyValue) -> &'a str {
+    json.as_raw_str().trim()
+}
+
 /// A text, a number as it is written, or `true` and `false`.
 pub fn string<'a>(json: &'a LazyValue) -> Option<Cow<'a, str>> {
     match json.get_type() {
         JsonType::String => json.as_str().map(Cow::Borrowed),
-        JsonType::Number | JsonType::Boolean => Some(Cow::Borrowed(json.as_raw_str())),
+        JsonType::Number | JsonType::Boolean => Some(Cow::Borrowed(raw(json))),
         _ => None,
     }
 }
@@ -42,7 +47,7 @@ pub fn boolean(json: &LazyValue) -> Option<bool> {
 /// The characters of a number, also where it is given as text.
 fn numeral<'a>(json: &'a LazyValue) -> Option<&'a str> {
     match json.get_type() {
-        JsonType::Number => Some(json.as_raw_str()),
+        JsonType::Number => Some(raw(json)),
         JsonType::String => {
             let text = json.as_str()?.trim();
             text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)).then_some(text)
@@ -89,9 +94,11 @@ pub fn timestamp(json: &LazyValue) -> Option<i64> {
             let text = json.as_str()?.trim();
             match DateTime::parse_from_rfc3339(text) {
                 Ok(time) => time.timestamp_micros(),
-                Err(_) if text.len() == 10 => {
-                    NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_time(NaiveTime::MIN).and_utc().timestamp_micros()
-                }
+                Err(_) if text.len() == 10 => NaiveDate::parse_from_str(text, "%Y-%m-%d")
+                    .ok()?
+                    .and_time(NaiveTime::MIN)
+                    .and_utc()
+                    .timestamp_micros(),
                 Err(_) => naive_time(text)?.and_utc().timestamp_micros(),
             }
         }
@@ -118,7 +125,9 @@ mod tests {
     fn dates() {
         assert_eq!(date(&json(r#""1970-01-02""#)), Some(1));
         assert_eq!(date(&json(r#""2021-05-02T00:00:00Z""#)), Some(18_749));
-        for wrong in [r#""2021-02-30""#, r#""02/05/2021""#, r#""2021-05-02T10:30:00""#, "20210502", r#""2021-5-2""#, "null"] {
+        for wrong in
+            [r#""2021-02-30""#, r#""02/05/2021""#, r#""2021-05-02T10:30:00""#, "20210502", r#""2021-5-2""#, "null"]
+        {
             assert_eq!(date(&json(wrong)), None, "{wrong}");
         }
     }

@@ -18,16 +18,7 @@ impl<R: Read> Buffer<R> {
     /// An empty window that reads `block` bytes at a time.
     pub(super) fn new(reader: R, block: usize) -> Self {
         let data = Vec::new();
-        Self {
-            reader,
-            data,
-            start: 0,
-            end: 0,
-            consumed: 0,
-            block,
-            ended: false,
-            failed: false,
-        }
+        Self { reader, data, start: 0, end: 0, consumed: 0, block, ended: false, failed: false }
     }
 
     /// The bytes read and not yet consumed.

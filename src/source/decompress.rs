@@ -23,10 +23,7 @@ const STEP: usize = 4 << 10;
 /// shows later, as an error of the returned reader after all that could be unpacked.
 pub fn open<'r>(mut reader: impl Read + Send + 'r) -> io::Result<Box<dyn Read + Send + 'r>> {
     let mut magic = Vec::with_capacity(ZSTD.len());
-    reader
-        .by_ref()
-        .take(ZSTD.len() as u64)
-        .read_to_end(&mut magic)?;
+    reader.by_ref().take(ZSTD.len() as u64).read_to_end(&mut magic)?;
     let (gzip, zstd) = (magic.starts_with(&GZIP), magic == ZSTD);
     let whole = Cursor::new(magic).chain(reader);
     let packed = |whole| BufReader::with_capacity(BLOCK, whole);
@@ -60,12 +57,7 @@ pub struct HashingReader<R> {
 impl<R: Read> HashingReader<R> {
     /// Starts at the reader's current position.
     pub fn new(inner: R) -> Self {
-        Self {
-            inner,
-            hasher: blake3::Hasher::new(),
-            bytes: 0,
-            failure: None,
-        }
+        Self { inner, hasher: blake3::Hasher::new(), bytes: 0, failure: None }
     }
 
     /// Reads what is left and returns the hash, in hexadecimal, and the count of all bytes.
@@ -127,15 +119,9 @@ mod tests {
     fn one_part_many_parts_and_none() {
         let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 3).unwrap();
         assert_eq!(unpack(&gzip(b"abc")).unwrap(), b"abc");
-        assert_eq!(
-            unpack(&[gzip(b"abc"), gzip(b""), gzip(b"def")].concat()).unwrap(),
-            b"abcdef"
-        );
+        assert_eq!(unpack(&[gzip(b"abc"), gzip(b""), gzip(b"def")].concat()).unwrap(), b"abcdef");
         assert_eq!(unpack(&zstd(b"abc")).unwrap(), b"abc");
-        assert_eq!(
-            unpack(&[zstd(b"abc"), zstd(b"def")].concat()).unwrap(),
-            b"abcdef"
-        );
+        assert_eq!(unpack(&[zstd(b"abc"), zstd(b"def")].concat()).unwrap(), b"abcdef");
         for plain in [&b""[..], b"[", b"{}", b"[1,2,3,4,5]"] {
             assert_eq!(unpack(plain).unwrap(), plain);
         }

@@ -88,11 +88,7 @@ mod tests {
     fn first_faults_are_kept_and_all_are_counted() {
         let mut summary = Summary::default();
         for row in 0..20 {
-            summary.add(Fault {
-                kind: FaultKind::Broken,
-                at: row * 10,
-                row,
-            });
+            summary.add(Fault { kind: FaultKind::Broken, at: row * 10, row });
         }
         assert_eq!(summary.fault_count, 20);
         assert_eq!(summary.faults.len(), KEPT_FAULTS);

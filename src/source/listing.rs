@@ -91,10 +91,7 @@ pub enum SourceError {
 pub fn list_files(root: &Path) -> Result<Listing, SourceError> {
     let resolved = root.canonicalize().map_err(|cause| match cause.kind() {
         io::ErrorKind::NotFound => SourceError::MissingRoot { path: root.into() },
-        _ => SourceError::Unreadable {
-            path: root.into(),
-            cause,
-        },
+        _ => SourceError::Unreadable { path: root.into(), cause },
     })?;
     let mut listing = Listing::default();
     let walk = WalkDir::new(&resolved).follow_links(true).into_iter();
@@ -145,9 +142,7 @@ fn explain(error: walkdir::Error, root: &Path) -> Result<Found, SourceError> {
     if error.loop_ancestor().is_some() {
         return Ok(skipped(&path, SkipReason::Loop));
     }
-    let cause = error
-        .into_io_error()
-        .unwrap_or_else(|| io::ErrorKind::Other.into());
+    let cause = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
     gone_or_unreadable(&path, cause)
 }
 
@@ -156,18 +151,12 @@ fn gone_or_unreadable(path: &Path, cause: io::Error) -> Result<Found, SourceErro
         io::ErrorKind::NotFound => Ok(skipped(path, SkipReason::Gone)),
         // A link to itself, which the system finds before the walk does.
         _ if cause.raw_os_error() == Some(ELOOP) => Ok(skipped(path, SkipReason::Loop)),
-        _ => Err(SourceError::Unreadable {
-            path: path.into(),
-            cause,
-        }),
+        _ => Err(SourceError::Unreadable { path: path.into(), cause }),
     }
 }
 
 fn skipped(path: &Path, reason: SkipReason) -> Found {
-    Found::Skipped(Skipped {
-        path: path.into(),
-        reason,
-    })
+    Found::Skipped(Skipped { path: path.into(), reason })
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -175,22 +164,13 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 fn is_unfinished(name: &OsStr) -> bool {
-    UNFINISHED
-        .iter()
-        .any(|end| name.as_encoded_bytes().ends_with(end.as_bytes()))
+    UNFINISHED.iter().any(|end| name.as_encoded_bytes().ends_with(end.as_bytes()))
 }
 
 fn file_entry(path: &Path, metadata: &Metadata) -> Result<FileEntry, SourceError> {
-    let unreadable = |cause| SourceError::Unreadable {
-        path: path.into(),
-        cause,
-    };
-    let uri = Url::from_file_path(path).map_err(|()| {
-        unreadable(io::Error::new(
-            io::ErrorKind::InvalidFilename,
-            "not an absolute path",
-        ))
-    })?;
+    let unreadable = |cause| SourceError::Unreadable { path: path.into(), cause };
+    let uri = Url::from_file_path(path)
+        .map_err(|()| unreadable(io::Error::new(io::ErrorKind::InvalidFilename, "not an absolute path")))?;
     Ok(FileEntry {
         uri: uri.into(),
         path: path.into(),
@@ -248,14 +228,7 @@ mod tests {
             fs::write(root.path().join(name), name).unwrap();
         }
         let listing = list_files(root.path()).unwrap();
-        let expected = [
-            "a.json",
-            "a_b.json",
-            "b/1.json",
-            "b/c/2.json",
-            "d.tmp/kept.json",
-            "z",
-        ];
+        let expected = ["a.json", "a_b.json", "b/1.json", "b/c/2.json", "d.tmp/kept.json", "z"];
         assert_eq!(names(&listing, root.path()), expected);
         assert_eq!(listing.skipped, []);
         assert_eq!(listing.files[0].size, 6);
@@ -273,16 +246,11 @@ mod tests {
         fs::write(root.path().join(strange), "x").unwrap();
         let files = list_files(root.path()).unwrap().files;
         let ends = |end: &str| files.iter().any(|file| file.uri.ends_with(end));
-        assert!(
-            ends("/t%C3%B3rax%201.json") && ends("/a%252Fb.json") && ends("/not%FFutf8%0A.json")
-        );
+        assert!(ends("/t%C3%B3rax%201.json") && ends("/a%252Fb.json") && ends("/not%FFutf8%0A.json"));
         assert_eq!(files.len(), 5);
         for file in &files {
             assert!(file.uri.starts_with("file:///") && file.uri.is_ascii());
-            assert_eq!(
-                Url::parse(&file.uri).unwrap().to_file_path().unwrap(),
-                file.path
-            );
+            assert_eq!(Url::parse(&file.uri).unwrap().to_file_path().unwrap(), file.path);
         }
     }
 
@@ -312,15 +280,8 @@ mod tests {
         symlink("nowhere", root.path().join(".#lock")).unwrap();
         let listing = list_files(root.path()).unwrap();
         assert_eq!(names(&listing, root.path()), ["away/far.json", "near.json"]);
-        let reasons: Vec<_> = listing
-            .skipped
-            .iter()
-            .map(|skipped| skipped.reason)
-            .collect();
-        assert_eq!(
-            reasons,
-            [SkipReason::Gone, SkipReason::Loop, SkipReason::Loop]
-        );
+        let reasons: Vec<_> = listing.skipped.iter().map(|skipped| skipped.reason).collect();
+        assert_eq!(reasons, [SkipReason::Gone, SkipReason::Loop, SkipReason::Loop]);
     }
 
     #[test]
@@ -328,21 +289,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
         let listing = list_files(root.path()).unwrap();
-        assert_eq!(
-            (listing.files.len(), listing.skipped[0].reason),
-            (0, SkipReason::Special)
-        );
+        assert_eq!((listing.files.len(), listing.skipped[0].reason), (0, SkipReason::Special));
     }
 
     #[test]
     fn a_missing_root_is_an_error_of_its_own() {
         let error = list_files(Path::new("/no/such/root")).unwrap_err();
         assert!(matches!(error, SourceError::MissingRoot { .. }));
-        assert!(
-            error
-                .to_string()
-                .starts_with("/no/such/root: no such folder\nhint: ")
-        );
+        assert!(error.to_string().starts_with("/no/such/root: no such folder\nhint: "));
     }
 
     #[test]
@@ -353,10 +307,7 @@ mod tests {
             file.set_modified(time).unwrap();
             list_files(root.path()).unwrap().files[0].modified_us
         };
-        assert_eq!(
-            time_of(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789)),
-            1_700_000_000_123_456
-        );
+        assert_eq!(time_of(UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789)), 1_700_000_000_123_456);
         assert_eq!(time_of(UNIX_EPOCH - Duration::from_nanos(1_500)), -2);
         assert_eq!(time_of(UNIX_EPOCH - Duration::from_secs(1)), -1_000_000);
     }

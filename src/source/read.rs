@@ -47,11 +47,7 @@ where
     let plain = open(&mut stored).map_err(ReadError::Read)?;
     let summary = split(plain, on_record).map_err(ReadError::Record)?;
     let (content_hash, bytes) = stored.finish().map_err(ReadError::Read)?;
-    Ok(Contents {
-        summary,
-        content_hash,
-        bytes,
-    })
+    Ok(Contents { summary, content_hash, bytes })
 }
 
 #[cfg(test)]
@@ -77,9 +73,7 @@ mod tests {
     }
 
     fn lines(count: usize) -> String {
-        (0..count)
-            .map(|row| format!("{{\"row\":{row},\"x\":{}}}\n", row * 7919 % 1013))
-            .collect()
+        (0..count).map(|row| format!("{{\"row\":{row},\"x\":{}}}\n", row * 7919 % 1013)).collect()
     }
 
     #[test]
@@ -90,17 +84,10 @@ mod tests {
         let (expected, contents) = records(plain.as_bytes());
         assert_eq!((expected.len(), contents.summary.faults.len()), (5000, 0));
         assert_eq!(contents.bytes, plain.len() as u64);
-        for stored in [
-            gzip(plain.as_bytes()),
-            [gzip(halves.0), gzip(halves.1)].concat(),
-            zstd,
-        ] {
+        for stored in [gzip(plain.as_bytes()), [gzip(halves.0), gzip(halves.1)].concat(), zstd] {
             let (found, contents) = records(&stored);
             assert!(found == expected && contents.summary.fault_count == 0);
-            assert_eq!(
-                contents.content_hash,
-                blake3::hash(&stored).to_hex().to_string()
-            );
+            assert_eq!(contents.content_hash, blake3::hash(&stored).to_hex().to_string());
             assert_eq!(contents.bytes, stored.len() as u64);
             assert_eq!(contents.summary.bytes, plain.len() as u64);
         }
@@ -115,24 +102,14 @@ mod tests {
         let zstd = zstd::encode_all(plain.as_bytes(), 3).unwrap();
         let cut = gzip(plain.as_bytes());
         let trailing = [gzip(plain.as_bytes()), b"rubbish after the end".to_vec()].concat();
-        for stored in [
-            &flipped,
-            &zstd[..zstd.len() - 3],
-            &cut[..cut.len() / 2],
-            &trailing[..],
-        ] {
+        for stored in [&flipped, &zstd[..zstd.len() - 3], &cut[..cut.len() / 2], &trailing[..]] {
             let (found, contents) = records(stored);
-            assert_eq!(
-                contents.content_hash,
-                blake3::hash(stored).to_hex().to_string()
-            );
+            assert_eq!(contents.content_hash, blake3::hash(stored).to_hex().to_string());
             assert_eq!(contents.bytes, stored.len() as u64);
             let kinds: Vec<_> = contents.summary.faults.iter().map(|f| f.kind).collect();
             assert!(kinds.contains(&FaultKind::Damaged) && !kinds.contains(&FaultKind::Truncated));
             let both = found.iter().zip(plain.lines());
-            let good = both
-                .take_while(|(found, line)| found.1 && found.0 == *line)
-                .count();
+            let good = both.take_while(|(found, line)| found.1 && found.0 == *line).count();
             assert!(good > 5_000, "{good} of {}", found.len());
             if stored != flipped {
                 assert!(good + 1 >= found.len(), "{good} of {}", found.len());
@@ -154,18 +131,9 @@ mod tests {
                 }
             }
         }
-        for stored in [
-            gzip(lines(100).as_bytes()),
-            lines(100).into_bytes(),
-            b"{".to_vec(),
-        ] {
-            let result = read_records(Failing(&stored[..stored.len() - 1]), |_, _| {
-                Ok::<_, io::Error>(())
-            });
-            assert_eq!(
-                result.unwrap_err().to_string(),
-                "cannot be read: the disk is gone"
-            );
+        for stored in [gzip(lines(100).as_bytes()), lines(100).into_bytes(), b"{".to_vec()] {
+            let result = read_records(Failing(&stored[..stored.len() - 1]), |_, _| Ok::<_, io::Error>(()));
+            assert_eq!(result.unwrap_err().to_string(), "cannot be read: the disk is gone");
         }
     }
 

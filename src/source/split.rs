@@ -32,12 +32,7 @@ struct Limits {
     record: usize,
 }
 
-const LIMITS: Limits = Limits {
-    probe: 8 << 10,
-    block: 1 << 20,
-    piece: 16 << 20,
-    record: MAX_RECORD,
-};
+const LIMITS: Limits = Limits { probe: 8 << 10, block: 1 << 20, piece: 16 << 20, record: MAX_RECORD };
 
 /// Hands out the records of plain bytes in order; a failing reader ends the input as damaged.
 pub(super) fn split<R, E, F>(reader: R, on_record: F) -> Result<Summary, E>
@@ -67,15 +62,7 @@ where
     fn new(reader: R, on_record: F, limits: Limits) -> Self {
         let (buffer, summary) = (Buffer::new(reader, limits.block), Summary::default());
         let (in_array, had_array, returns) = (false, false, 0);
-        Self {
-            buffer,
-            on_record,
-            limits,
-            summary,
-            in_array,
-            had_array,
-            returns,
-        }
+        Self { buffer, on_record, limits, summary, in_array, had_array, returns }
     }
 
     fn run(mut self) -> Result<Summary, E> {
@@ -114,9 +101,7 @@ where
     fn next_start(&mut self) -> Option<u8> {
         loop {
             let bytes = self.buffer.bytes();
-            let start = bytes
-                .iter()
-                .position(|byte| !is_space(*byte) && *byte != b',');
+            let start = bytes.iter().position(|byte| !is_space(*byte) && *byte != b',');
             let first = start.map(|at| bytes[at]);
             self.buffer.consume(start.unwrap_or(bytes.len()));
             match first {
@@ -182,11 +167,7 @@ where
         let length = self.find(whole, |bytes| memchr(b'\n', bytes))?;
         let (line, rest) = self.buffer.bytes().split_at(length);
         let line = trim(line);
-        let unseparated = if self.in_array {
-            line.strip_suffix(b",")
-        } else {
-            None
-        };
+        let unseparated = if self.in_array { line.strip_suffix(b",") } else { None };
         let kept = trim(unseparated.unwrap_or(line)).len();
         if self.buffer.ended() && trim(rest).is_empty() {
             // That the array is not closed would be no news.
@@ -248,11 +229,7 @@ where
 
     /// Where `end`, which sees every byte once, finds the end of what is at the front, or
     /// the input ends. What has more than `whole` bytes goes out in pieces, save the last.
-    fn find(
-        &mut self,
-        mut whole: usize,
-        mut end: impl FnMut(&[u8]) -> Option<usize>,
-    ) -> Result<usize, E> {
+    fn find(&mut self, mut whole: usize, mut end: impl FnMut(&[u8]) -> Option<usize>) -> Result<usize, E> {
         let mut seen = 0;
         loop {
             let bytes = self.buffer.bytes();
@@ -275,10 +252,7 @@ where
     fn piece(&mut self) -> Result<usize, E> {
         let (bytes, most) = (self.buffer.bytes(), self.limits.piece);
         let follows = |at: &usize| bytes.get(*at).is_some_and(|byte| byte & 0xc0 == 0x80);
-        let length = (most.saturating_sub(3)..=most)
-            .rev()
-            .find(|at| !follows(at))
-            .unwrap_or(most);
+        let length = (most.saturating_sub(3)..=most).rev().find(|at| !follows(at)).unwrap_or(most);
         self.hand_out(length, false)?;
         Ok(length)
     }
@@ -314,10 +288,7 @@ fn has_further_line(bytes: &[u8]) -> bool {
 
 /// Without the white space at the end.
 fn trim(bytes: &[u8]) -> &[u8] {
-    let end = bytes
-        .iter()
-        .rposition(|byte| !is_space(*byte))
-        .map_or(0, |last| last + 1);
+    let end = bytes.iter().rposition(|byte| !is_space(*byte)).map_or(0, |last| last + 1);
     &bytes[..end]
 }
 
@@ -350,14 +321,9 @@ mod tests {
             pieces.push((bytes.to_vec(), intact));
             Ok::<_, ()>(())
         };
-        let summary = Splitter::new(Slow(input, step, false), collect, limits)
-            .run()
-            .unwrap();
+        let summary = Splitter::new(Slow(input, step, false), collect, limits).run().unwrap();
         assert_eq!(summary.records, pieces.len() as u64);
-        assert_eq!(
-            summary.broken,
-            pieces.iter().filter(|piece| !piece.1).count() as u64
-        );
+        assert_eq!(summary.broken, pieces.iter().filter(|piece| !piece.1).count() as u64);
         assert_eq!(summary.bytes, input.len() as u64);
         (pieces, summary)
     }
@@ -372,13 +338,7 @@ mod tests {
         let (found, summary) = cut(input);
         let shown: Vec<_> = found
             .iter()
-            .map(|(bytes, intact)| {
-                format!(
-                    "{}{}",
-                    if *intact { "" } else { "!" },
-                    str::from_utf8(bytes).unwrap()
-                )
-            })
+            .map(|(bytes, intact)| format!("{}{}", if *intact { "" } else { "!" }, str::from_utf8(bytes).unwrap()))
             .collect();
         assert_eq!(shown, pieces, "{input:?}");
         let kinds: Vec<_> = summary.faults.iter().map(|fault| fault.kind).collect();
@@ -391,31 +351,12 @@ mod tests {
     fn arrays_objects_and_lines() {
         expect(
             r#"[{"a":1},{"b":[2]} , 3,"x,]",null,[4,5]]"#,
-            &[
-                r#"{"a":1}"#,
-                r#"{"b":[2]}"#,
-                "3",
-                r#""x,]""#,
-                "null",
-                "[4,5]",
-            ],
+            &[r#"{"a":1}"#, r#"{"b":[2]}"#, "3", r#""x,]""#, "null", "[4,5]"],
             &[],
         );
-        expect(
-            "{\"a\":1}\r\n{\"b\":2}\r\n\r\n",
-            &[r#"{"a":1}"#, r#"{"b":2}"#],
-            &[],
-        );
-        expect(
-            "\u{feff} {\n  \"a\": 1\n}\n{ }{},{}",
-            &["{\n  \"a\": 1\n}", "{ }", "{}", "{}"],
-            &[],
-        );
-        expect(
-            "[1,2]\n[3]{\"a\":1} [ ]\n[\n]",
-            &["1", "2", "3", r#"{"a":1}"#],
-            &[],
-        );
+        expect("{\"a\":1}\r\n{\"b\":2}\r\n\r\n", &[r#"{"a":1}"#, r#"{"b":2}"#], &[]);
+        expect("\u{feff} {\n  \"a\": 1\n}\n{ }{},{}", &["{\n  \"a\": 1\n}", "{ }", "{}", "{}"], &[]);
+        expect("[1,2]\n[3]{\"a\":1} [ ]\n[\n]", &["1", "2", "3", r#"{"a":1}"#], &[]);
         expect("[[],[[]],{}]", &["[]", "[[]]", "{}"], &[]);
         expect(r#"["a\"b\\", "c\n]"]"#, &[r#""a\"b\\""#, r#""c\n]""#], &[]);
     }
@@ -431,14 +372,7 @@ mod tests {
 
     #[test]
     fn a_line_without_its_end_costs_only_itself() {
-        for bad in [
-            r#"{"b":2"#,
-            r#"{"b":"2}"#,
-            r#"{"b":[2}"#,
-            r#"{"b":{"c":[2]}"#,
-            r#"{"b":[{"c":2}"#,
-            "{",
-        ] {
+        for bad in [r#"{"b":2"#, r#"{"b":"2}"#, r#"{"b":[2}"#, r#"{"b":{"c":[2]}"#, r#"{"b":[{"c":2}"#, "{"] {
             let broken = format!("!{bad}");
             let good = [r#"{"a":1}"#, r#"{"c":3}"#, r#"{"d":4}"#];
             let pieces = [good[0], &broken, good[1], good[2]];
@@ -452,179 +386,88 @@ mod tests {
 
     #[test]
     fn the_end_is_missing() {
-        expect(
-            r#"[{"a":1},{"b":"#,
-            &[r#"{"a":1}"#, r#"!{"b":"#],
-            &[Truncated],
-        );
-        expect(
-            "[{\"a\":1},{\"b\":\n",
-            &[r#"{"a":1}"#, r#"!{"b":"#],
-            &[Truncated],
-        );
+        expect(r#"[{"a":1},{"b":"#, &[r#"{"a":1}"#, r#"!{"b":"#], &[Truncated]);
+        expect("[{\"a\":1},{\"b\":\n", &[r#"{"a":1}"#, r#"!{"b":"#], &[Truncated]);
         expect(r#"[{"a":1},"#, &[r#"{"a":1}"#], &[Truncated]);
         expect("[", &[], &[Truncated]);
         expect("[12, 34", &["12", "!34"], &[Truncated]);
         expect(r#"["ab, "#, &[r#"!"ab,"#], &[Truncated]);
-        expect(
-            "{\"a\":1}\n{\"b\":\"",
-            &[r#"{"a":1}"#, r#"!{"b":""#],
-            &[Truncated],
-        );
+        expect("{\"a\":1}\n{\"b\":\"", &[r#"{"a":1}"#, r#"!{"b":""#], &[Truncated]);
     }
 
     #[test]
     fn rubbish() {
-        expect(
-            r#"[{"a":1}, xyz, {"b":2}]"#,
-            &[r#"{"a":1}"#, "xyz", r#"{"b":2}"#],
-            &[],
-        );
+        expect(r#"[{"a":1}, xyz, {"b":2}]"#, &[r#"{"a":1}"#, "xyz", r#"{"b":2}"#], &[]);
         expect(
             r#"[{"a":1}}, {"b":2} x y {"c":3}]"#,
             &[r#"{"a":1}"#, "!}", r#"{"b":2}"#, "x y", r#"{"c":3}"#],
             &[Broken],
         );
         expect("[\"x\n,{}]", &["!\"x", "{}"], &[Broken]);
-        expect(
-            r#"[{"a":1]}, {"b":2}]"#,
-            &[r#"!{"a":1]}, {"b":2}]"#],
-            &[Broken],
-        );
-        expect(
-            "id;name\n1;x\n  \n {\"a\":1}\nend",
-            &["!id;name\n1;x", r#"{"a":1}"#, "!end"],
-            &[Text, Text],
-        );
+        expect(r#"[{"a":1]}, {"b":2}]"#, &[r#"!{"a":1]}, {"b":2}]"#], &[Broken]);
+        expect("id;name\n1;x\n  \n {\"a\":1}\nend", &["!id;name\n1;x", r#"{"a":1}"#, "!end"], &[Text, Text]);
         expect("{\"a\":1}}\n[2]", &[r#"{"a":1}"#, "!}", "2"], &[Text]);
         expect("true", &["!true"], &[Text]);
     }
 
     #[test]
     fn binary() {
-        for input in [
-            &b" PK\x03\x04\0\n{ "[..],
-            b"\xff\xfe{\0}\0",
-            b"\xfe\xff\0{\0}",
-        ] {
+        for input in [&b" PK\x03\x04\0\n{ "[..], b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"] {
             let (pieces, summary) = cut_with(input, 3, LIMITS);
             assert_eq!(pieces, [(input.to_vec(), false)]);
-            assert_eq!(
-                summary.faults,
-                [Fault {
-                    kind: Binary,
-                    at: 0,
-                    row: 0
-                }]
-            );
+            assert_eq!(summary.faults, [Fault { kind: Binary, at: 0, row: 0 }]);
         }
         let late = format!("{{\"a\":\"{}\0\"}}", "x".repeat(LIMITS.probe));
         expect(&late, &[&late], &[]);
-        let (pieces, _) = cut_with(
-            &[0; 1000],
-            7,
-            Limits {
-                probe: 10,
-                block: 10,
-                piece: 300,
-                record: 500,
-            },
-        );
-        assert_eq!(
-            pieces.iter().map(|piece| piece.0.len()).collect::<Vec<_>>(),
-            [300, 300, 300, 100]
-        );
+        let (pieces, _) = cut_with(&[0; 1000], 7, Limits { probe: 10, block: 10, piece: 300, record: 500 });
+        assert_eq!(pieces.iter().map(|piece| piece.0.len()).collect::<Vec<_>>(), [300, 300, 300, 100]);
     }
 
     #[test]
     fn faults_say_where() {
         let (_, summary) = cut("\u{feff}[{\"a\":1},\n{\"b\":\"\n");
-        assert_eq!(
-            summary.faults,
-            [Fault {
-                kind: Broken,
-                at: 13,
-                row: 1
-            }]
-        );
+        assert_eq!(summary.faults, [Fault { kind: Broken, at: 13, row: 1 }]);
         let (_, summary) = cut(&"{\n".repeat(100));
         assert_eq!((summary.fault_count, summary.faults.len()), (100, 8));
     }
 
     #[test]
     fn too_large() {
-        let limits = Limits {
-            probe: 10,
-            block: 64,
-            piece: 100,
-            record: 500,
-        };
+        let limits = Limits { probe: 10, block: 64, piece: 100, record: 500 };
         let large = format!("{{\"a\":\"{}\"}}", "é ".repeat(400));
-        for input in [
-            format!("[{{}},{large},{{}}]"),
-            format!("{{}}\n{large}\n{{}}"),
-        ] {
+        for input in [format!("[{{}},{large},{{}}]"), format!("{{}}\n{large}\n{{}}")] {
             let (pieces, summary) = cut_with(input.as_bytes(), 1000, limits);
             let last = pieces.len() - 1;
-            let joined: Vec<u8> = pieces[1..last]
-                .iter()
-                .flat_map(|piece| piece.0.clone())
-                .collect();
+            let joined: Vec<u8> = pieces[1..last].iter().flat_map(|piece| piece.0.clone()).collect();
             assert_eq!(joined, large.as_bytes());
-            assert!(pieces[1..last].iter().all(|(bytes, intact)| {
-                !intact && bytes.len() <= 100 && str::from_utf8(bytes).is_ok()
-            }));
-            assert_eq!(
-                (&pieces[0], &pieces[last]),
-                (&(b"{}".to_vec(), true), &(b"{}".to_vec(), true))
-            );
-            assert_eq!(
-                summary
-                    .faults
+            assert!(
+                pieces[1..last]
                     .iter()
-                    .map(|fault| (fault.kind, fault.row))
-                    .collect::<Vec<_>>(),
-                [(TooLarge, 1)]
+                    .all(|(bytes, intact)| { !intact && bytes.len() <= 100 && str::from_utf8(bytes).is_ok() })
             );
+            assert_eq!((&pieces[0], &pieces[last]), (&(b"{}".to_vec(), true), &(b"{}".to_vec(), true)));
+            assert_eq!(summary.faults.iter().map(|fault| (fault.kind, fault.row)).collect::<Vec<_>>(), [(TooLarge, 1)]);
         }
         let unclosed = format!("[{{\"a\":[1,\n{}]", "{\"b\":2},\n".repeat(100));
         let (pieces, summary) = cut_with(unclosed.as_bytes(), 1000, limits);
-        assert_eq!(
-            (summary.faults[0].kind, summary.fault_count, pieces.len()),
-            (TooLarge, 1, 101)
-        );
+        assert_eq!((summary.faults[0].kind, summary.fault_count, pieces.len()), (TooLarge, 1, 101));
         assert!(pieces[1..].iter().all(|piece| piece.1));
         let exact = format!("{{\"a\":\"{}\"}}", "x".repeat(500 - 8));
-        assert_eq!(
-            cut_with(exact.as_bytes(), 1000, limits).0,
-            [(exact.into_bytes(), true)]
-        );
+        assert_eq!(cut_with(exact.as_bytes(), 1000, limits).0, [(exact.into_bytes(), true)]);
     }
 
     #[test]
     fn oversized_and_broken() {
-        let limits = Limits {
-            probe: 10,
-            block: 64,
-            piece: 100,
-            record: 500,
-        };
+        let limits = Limits { probe: 10, block: 64, piece: 100, record: 500 };
         for end in ["]\n{}", "\n{}", "]", ""] {
             let input = format!("{{\"a\":\"{}{end}", "x".repeat(1000));
             let (pieces, summary) = cut_with(input.as_bytes(), 9, limits);
             let good = usize::from(end.ends_with("{}"));
-            assert_eq!(
-                pieces.iter().filter(|piece| piece.1).count(),
-                good,
-                "{end:?}"
-            );
+            assert_eq!(pieces.iter().filter(|piece| piece.1).count(), good, "{end:?}");
             assert_eq!((summary.faults[0].kind, summary.fault_count), (TooLarge, 1));
             conserves(input.as_bytes(), &pieces);
         }
-        for input in [
-            format!("[x{}, 2]", "y".repeat(1000)),
-            format!("[{{]{}\n, 2]", "y".repeat(1000)),
-        ] {
+        for input in [format!("[x{}, 2]", "y".repeat(1000)), format!("[{{]{}\n, 2]", "y".repeat(1000))] {
             let (pieces, summary) = cut_with(input.as_bytes(), 9, limits);
             assert_eq!(pieces.last(), Some(&(b"2".to_vec(), true)));
             assert!(pieces.len() > 8 && summary.faults.iter().any(|fault| fault.kind == TooLarge));
@@ -638,30 +481,19 @@ mod tests {
         let lines = "{\"l\":[1,\n".repeat(3000);
         let input = format!("{lines}[{{\"good\":1}},\n{{\"good\":2}}]\n");
         let (pieces, summary) = cut(&input);
-        let good: Vec<_> = pieces
-            .iter()
-            .filter(|piece| piece.1)
-            .map(|piece| &piece.0[..])
-            .collect();
+        let good: Vec<_> = pieces.iter().filter(|piece| piece.1).map(|piece| &piece.0[..]).collect();
         assert_eq!(good, [&b"{\"good\":1}"[..], b"{\"good\":2}"]);
         assert_eq!((summary.records, summary.fault_count), (3002, 3000));
         conserves(input.as_bytes(), &pieces);
         // Lines that show at once that they are broken cost no return: later records may have many lines.
-        let input = format!(
-            "{}{{\n\"good\":\n1\n}}",
-            "{\"a\":1\n{\"b\":\"\n".repeat(500)
-        );
+        let input = format!("{}{{\n\"good\":\n1\n}}", "{\"a\":1\n{\"b\":\"\n".repeat(500));
         let (pieces, _) = cut(&input);
         assert_eq!((pieces.len(), pieces[1000].1), (1001, true));
     }
 
     #[test]
     fn a_record_of_many_blocks() {
-        let large = format!(
-            "{{\"a\":[{}\"{}\"]}}",
-            "{\"b\":\"]}\"},".repeat(100_000),
-            "\\\"x".repeat(600_000)
-        );
+        let large = format!("{{\"a\":[{}\"{}\"]}}", "{\"b\":\"]}\"},".repeat(100_000), "\\\"x".repeat(600_000));
         let (pieces, summary) = cut_with(format!("[1,{large}\n,2]").as_bytes(), usize::MAX, LIMITS);
         assert_eq!(summary.fault_count, 0);
         assert!(pieces[1] == (large.into_bytes(), true) && pieces.len() == 3);
@@ -673,18 +505,12 @@ mod tests {
         let mut rest = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
         for (piece, _) in pieces {
             while !rest.starts_with(piece) {
-                assert!(
-                    !rest.is_empty() && b" \t\r\n,[]".contains(&rest[0]),
-                    "lost before {piece:?}"
-                );
+                assert!(!rest.is_empty() && b" \t\r\n,[]".contains(&rest[0]), "lost before {piece:?}");
                 rest = &rest[1..];
             }
             rest = &rest[piece.len()..];
         }
-        assert!(
-            rest.iter().all(|byte| b" \t\r\n,[]".contains(byte)),
-            "lost at the end: {rest:?}"
-        );
+        assert!(rest.iter().all(|byte| b" \t\r\n,[]".contains(byte)), "lost at the end: {rest:?}");
     }
 
     fn json() -> impl Strategy<Value = Value> {
@@ -705,10 +531,7 @@ mod tests {
     }
 
     fn objects() -> impl Strategy<Value = Vec<Value>> {
-        prop::collection::vec(
-            json().prop_map(|value| serde_json::json!({ "v": value })),
-            1..8,
-        )
+        prop::collection::vec(json().prop_map(|value| serde_json::json!({ "v": value })), 1..8)
     }
 
     fn parsed(pieces: &Pieces) -> Vec<Value> {
@@ -722,12 +545,7 @@ mod tests {
     }
 
     fn limits() -> impl Strategy<Value = Limits> {
-        (1..300_usize).prop_map(|block| Limits {
-            probe: 10,
-            block,
-            piece: 1 << 20,
-            record: 2 << 20,
-        })
+        (1..300_usize).prop_map(|block| Limits { probe: 10, block, piece: 1 << 20, record: 2 << 20 })
     }
 
     proptest! {

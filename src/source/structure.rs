@@ -40,13 +40,7 @@ impl Scan {
     /// Starts at an opening bracket; with `one_line` a value that goes on over a line break is broken.
     pub(super) fn new(one_line: bool) -> Self {
         let one_line = if one_line { u64::MAX } else { 0 };
-        Self {
-            position: 0,
-            in_string: 0,
-            escapes_next: 0,
-            one_line,
-            nesting: Nesting::default(),
-        }
+        Self { position: 0, in_string: 0, escapes_next: 0, one_line, nesting: Nesting::default() }
     }
 
     /// Bytes that were looked at.
