@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arrow::datatypes::Fields;
 use chrono::{DateTime, Utc};
@@ -279,8 +280,12 @@ impl Run {
                 continue;
             }
             (self.progress)(ProgressEvent::Table { name: name.to_string() });
+            let begun = Instant::now();
             let report = match self.refresh(table).await {
-                Ok(report) => report,
+                Ok(report) => {
+                    tracing::info!(table = %name, seconds = begun.elapsed().as_secs_f64(), "refreshed");
+                    report
+                }
                 Err(error) => {
                     tracing::error!("{}", error.without_values());
                     broken.insert(name.clone());

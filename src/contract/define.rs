@@ -69,8 +69,10 @@ fn check_conditions(draft: &Draft<'_>, raw: &RawTable, planner: &Planner, proble
         };
         for fault in faults {
             let offset = fault.place.map_or(0, |place| {
-                let line: usize = value.split_inclusive('\n').take(place.line as usize - 1).map(str::len).sum();
-                let inside = value.get(line..).unwrap_or_default().char_indices().nth(place.column as usize - 1);
+                let line: usize =
+                    value.split_inclusive('\n').take(place.line.saturating_sub(1) as usize).map(str::len).sum();
+                let inside =
+                    value.get(line..).unwrap_or_default().char_indices().nth(place.column.saturating_sub(1) as usize);
                 line + inside.map_or(0, |(offset, _)| offset)
             });
             let message = format!("expectation '{}': {}", expectation.name.value, fault.message);

@@ -229,3 +229,42 @@ fn sample(data_type: &DataType) -> Option<ScalarValue> {
         other => ScalarValue::new_one(other).or_else(|_| ScalarValue::try_from(other)).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn param(data_type: DataType, reference: Option<(&str, &str)>) -> Param {
+        let reference = reference.map(|(name, column)| (name.to_owned(), column.to_owned()));
+        Param { name: "p".into(), data_type, reference, default: None, comment: String::new() }
+    }
+
+    fn classes() -> [Reference; 1] {
+        let rows = vec![vec!["Covid".to_owned(), "covid19".to_owned()]];
+        let columns = vec!["spelling".to_owned(), "class".to_owned()];
+        [Reference { name: "classes".into(), pipeline: "p".into(), columns, rows }]
+    }
+
+    #[test]
+    fn a_value_is_read_as_the_type_of_its_parameter() {
+        assert_eq!(param(DataType::Int64, None).value("12", &[]), Ok(ScalarValue::Int64(Some(12))));
+        let bad = param(DataType::Date32, None).value("2021-02-30", &[]).unwrap_err();
+        assert_eq!(bad.to_string(), "'2021-02-30' is not DATE");
+    }
+
+    #[test]
+    fn a_value_is_looked_up_in_the_reference_of_its_parameter() {
+        let param = param(DataType::Utf8, Some(("classes", "class")));
+        assert_eq!(param.value(" COVID ", &classes()), Ok(ScalarValue::from("covid19")));
+        let BadValue::NotInReference { nearest, .. } = param.value("covit", &classes()).unwrap_err() else {
+            panic!("it is in the reference")
+        };
+        assert_eq!(nearest, ["Covid"]);
+    }
+
+    #[test]
+    fn front_matter_keeps_its_places() {
+        let text = "--- description = \"x\"\n---[params.a]\n-- a comment\nSELECT 1\n";
+        assert_eq!(front_matter(text), "    description = \"x\"\n   [params.a]\n");
+    }
+}

@@ -1,0 +1,1 @@
+SELECT 'x' AS id, i.n FROM silver.items i

@@ -1,0 +1,1 @@
+SELECT i.id FROM silver.items i CROSS JOIN silver.words w

@@ -1,0 +1,1 @@
+SELECT 'all' AS id, count(*) AS n FROM silver.items

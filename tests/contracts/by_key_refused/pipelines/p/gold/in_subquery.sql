@@ -1,0 +1,1 @@
+SELECT id FROM silver.items WHERE id IN (SELECT item_id FROM silver.words)

@@ -1,0 +1,1 @@
+SELECT id FROM silver.items ORDER BY id LIMIT 3

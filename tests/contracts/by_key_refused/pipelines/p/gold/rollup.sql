@@ -1,0 +1,1 @@
+SELECT id, count(*) AS n FROM silver.items GROUP BY ROLLUP(id)

@@ -1,0 +1,1 @@
+SELECT id, (SELECT count(*) FROM silver.words) AS n FROM silver.items

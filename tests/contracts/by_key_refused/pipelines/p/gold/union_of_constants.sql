@@ -1,0 +1,1 @@
+SELECT id FROM silver.items UNION ALL SELECT kind FROM reference.kinds

@@ -1,0 +1,1 @@
+SELECT unnest(tags) AS id FROM silver.items

@@ -1,0 +1,1 @@
+SELECT kind AS id FROM reference.kinds

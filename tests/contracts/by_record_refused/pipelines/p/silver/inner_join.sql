@@ -1,0 +1,1 @@
+SELECT e.id FROM bronze.events e JOIN reference.kinds k ON k.spelling = e.kind

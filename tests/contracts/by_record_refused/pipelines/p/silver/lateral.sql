@@ -1,0 +1,1 @@
+SELECT u.id FROM bronze.events e CROSS JOIN UNNEST(e.tags) AS u(id)

@@ -1,0 +1,1 @@
+SELECT id FROM bronze.events ORDER BY id LIMIT 1

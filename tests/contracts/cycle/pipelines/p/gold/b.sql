@@ -1,0 +1,2 @@
+SELECT id FROM silver.items
+UNION ALL SELECT id FROM gold.c

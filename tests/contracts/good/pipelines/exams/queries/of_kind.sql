@@ -1,0 +1,15 @@
+--- description = "Items of a kind since a day"
+--- [params.kind]
+--- type = "STRING"
+--- reference = "kinds"
+--- column = "kind"
+--- default = "BIG ONE"
+--- comment = "the kind, in any spelling"
+--- [params.since]
+--- type = "DATE"
+--- default = "2024-01-31"
+--- comment = "the first day"
+--- [params.most]
+--- type = "BIGINT"
+--- comment = "how many rows at most"
+SELECT id, now() AS asked_at FROM silver.items WHERE kind = $kind AND day >= $since LIMIT $most

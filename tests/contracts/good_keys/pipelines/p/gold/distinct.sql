@@ -1,0 +1,1 @@
+SELECT DISTINCT id, kind AS k FROM silver.items ORDER BY id

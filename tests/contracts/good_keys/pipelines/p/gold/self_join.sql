@@ -1,0 +1,1 @@
+SELECT a.id FROM silver.items a JOIN silver.items b ON a.id = b.id AND a.n < b.n

@@ -1,0 +1,2 @@
+--- description = "All"
+SELECT id FROM silver.items

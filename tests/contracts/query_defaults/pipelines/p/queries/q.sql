@@ -1,0 +1,12 @@
+--- description = "Q"
+--- [params.x]
+--- type = "DATE"
+--- default = "yesterday"
+--- comment = "c"
+--- [params.k]
+--- type = "STRING"
+--- reference = "kinds"
+--- column = "kind"
+--- default = "bigone"
+--- comment = "c"
+SELECT id FROM silver.items WHERE day > $x AND kind = $k

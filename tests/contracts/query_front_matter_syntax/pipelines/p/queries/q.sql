@@ -1,0 +1,3 @@
+--- description = "Q"
+--- [params.x
+SELECT id FROM silver.items

@@ -1,0 +1,5 @@
+--- description = "Q"
+--- [params.x]
+--- type = "BOOLEAN"
+--- comment = "c"
+SELECT id FROM silver.items WHERE day > $x

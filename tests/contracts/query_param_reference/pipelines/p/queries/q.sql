@@ -1,0 +1,16 @@
+--- description = "Q"
+--- [params.a]
+--- type = "STRING"
+--- reference = "kins"
+--- column = "kind"
+--- comment = "c"
+--- [params.b]
+--- type = "STRING"
+--- reference = "kinds"
+--- column = "knd"
+--- comment = "c"
+--- [params.c]
+--- type = "STRING"
+--- reference = "kinds"
+--- comment = "c"
+SELECT id FROM silver.items WHERE kind IN ($a, $b, $c)

@@ -1,0 +1,2 @@
+--- description = "Q"
+SELECT idd FROM silver.items

@@ -1,0 +1,2 @@
+--- description = "Q"
+SELECT id FROM silver.item

@@ -1,0 +1,1 @@
+SELECT id, day, n, kind, tags, at INTO other FROM bronze.events

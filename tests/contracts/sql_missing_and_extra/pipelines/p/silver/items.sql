@@ -1,0 +1,1 @@
+SELECT id, day, n, kind AS kynd, at, id AS other FROM bronze.events

@@ -1,0 +1,2 @@
+SELECT id,
+  FROM FROM bronze.events

@@ -1,0 +1,2 @@
+SELECT id FROM bronze.events;
+SELECT 1

@@ -1,0 +1,1 @@
+SELECT id FROM bronze.events WHERE kind = 'x

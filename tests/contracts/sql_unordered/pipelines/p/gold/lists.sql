@@ -1,0 +1,1 @@
+SELECT kind, array_agg(id) AS ids FROM silver.items GROUP BY kind

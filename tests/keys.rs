@@ -1,0 +1,176 @@
+//! What the derived keys promise, with real rows: a table's SQL over the input rows of some keys gives exactly the
+//! rows that the SQL over all rows gives for those keys.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field};
+use deltalake::datafusion::catalog::MemorySchemaProvider;
+use deltalake::datafusion::common::ScalarValue;
+use deltalake::datafusion::datasource::MemTable;
+use deltalake::datafusion::logical_expr::{Expr, Operator, binary_expr, cast as cast_expr, lit};
+use deltalake::datafusion::prelude::{DataFrame, SessionContext, col};
+use medalha::contract::{Definition, KeyedInput, Project, Table, load};
+use medalha::engine::planning_session;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const ROUNDS: u64 = 12;
+const ROWS: usize = 14;
+
+/// A key: a value for each `replace_by` column.
+type Key = Vec<ScalarValue>;
+
+#[tokio::test]
+async fn the_rows_of_some_keys_come_from_the_input_rows_of_those_keys() {
+    let mut checked = 0;
+    for case in ["good", "good_keys"] {
+        let project = project(case);
+        for table in &project.tables {
+            let Definition::ByKey { inputs, .. } = &table.definition else { continue };
+            for seed in 0..ROUNDS {
+                assert!(holds(&project, table, inputs, seed).await, "{case}: {} with seed {seed}", table.name);
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "only {checked} tables checked");
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_noticed() {
+    let project = project("good_keys");
+    let table = project.tables.iter().find(|table| table.name.name == "left_join").unwrap();
+    let Definition::ByKey { inputs, .. } = &table.definition else { panic!("left_join is by key") };
+    let mut wrong = inputs.clone();
+    wrong[1].key = vec![col("k")];
+    let mut noticed = false;
+    for seed in 0..ROUNDS {
+        noticed |= !holds(&project, table, &wrong, seed).await;
+    }
+    assert!(noticed);
+}
+
+fn project(case: &str) -> Project {
+    load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contracts").join(case)).unwrap()
+}
+
+async fn holds(project: &Project, table: &Table, inputs: &[KeyedInput], seed: u64) -> bool {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let rows: Vec<RecordBatch> =
+        inputs.iter().map(|input| random_rows(project.table(&input.table).unwrap(), &mut rng)).collect();
+    let all = session(project, inputs, &rows);
+    let output_key = output_key(table);
+    let mut keys = distinct(all.sql(table.sql().unwrap()).await.unwrap(), &output_key).await;
+    for input in inputs {
+        let frame = all.table(input.table.to_string()).await.unwrap();
+        keys.extend(distinct(frame, &input.key).await);
+    }
+    let chosen: Vec<Key> = keys.into_values().filter(|_| rng.random_bool(0.5)).collect();
+
+    let expected = all.sql(table.sql().unwrap()).await.unwrap().filter(any_of(&output_key, &chosen)).unwrap();
+    let mut parts = Vec::new();
+    for input in inputs {
+        let frame = all.table(input.table.to_string()).await.unwrap();
+        let schema = Arc::clone(frame.schema().inner());
+        let batches = frame.filter(any_of(&input.key, &chosen)).unwrap().collect().await.unwrap();
+        parts.push(arrow::compute::concat_batches(&schema, &batches).unwrap());
+    }
+    let some = session(project, inputs, &parts);
+    let found = some.sql(table.sql().unwrap()).await.unwrap();
+    lines(expected).await == lines(found).await
+}
+
+/// The `replace_by` columns of the output, as the table stores them.
+fn output_key(table: &Table) -> Vec<Expr> {
+    let Definition::ByKey { replace_by, .. } = &table.definition else { panic!("{} is not by key", table.name) };
+    let column = |name: &String| cast_expr(col(name), table.column(name).unwrap().data_type.clone());
+    replace_by.iter().map(column).collect()
+}
+
+fn any_of(key: &[Expr], chosen: &[Key]) -> Expr {
+    let one = |values: &Key| {
+        let pairs = key.iter().zip(values);
+        pairs.fold(lit(true), |all, (expr, value)| {
+            all.and(binary_expr(expr.clone(), Operator::IsNotDistinctFrom, lit(value.clone())))
+        })
+    };
+    chosen.iter().fold(lit(false), |any, values| any.or(one(values)))
+}
+
+/// The keys that occur, by their text: scalars have no total order.
+async fn distinct(frame: DataFrame, key: &[Expr]) -> BTreeMap<String, Key> {
+    let named = key.iter().enumerate().map(|(at, expr)| expr.clone().alias(format!("key{at}")));
+    let batches = frame.select(named.collect::<Vec<_>>()).unwrap().collect().await.unwrap();
+    let mut keys = BTreeMap::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let values = batch.columns().iter().map(|column| ScalarValue::try_from_array(column, row).unwrap());
+            let key: Key = values.collect();
+            keys.insert(format!("{key:?}"), key);
+        }
+    }
+    keys
+}
+
+fn session(project: &Project, inputs: &[KeyedInput], rows: &[RecordBatch]) -> SessionContext {
+    let session = planning_session();
+    for schema in ["silver", "reference"] {
+        session.catalog("datafusion").unwrap().register_schema(schema, Arc::new(MemorySchemaProvider::new())).unwrap();
+    }
+    let table = |batch: &RecordBatch| Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).unwrap());
+    for (input, rows) in inputs.iter().zip(rows) {
+        session.register_table(input.table.to_string(), table(rows)).unwrap();
+    }
+    for reference in &project.references {
+        let name = format!("reference.{}", reference.name);
+        session.register_table(name, table(&reference.batch().unwrap())).unwrap();
+    }
+    session
+}
+
+async fn lines(frame: DataFrame) -> Vec<String> {
+    let mut lines = Vec::new();
+    for batch in frame.collect().await.unwrap() {
+        for row in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|column| ScalarValue::try_from_array(column, row).unwrap());
+            lines.push(cells.map(|cell| format!("{cell:?}")).collect::<Vec<_>>().join("|"));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// Few values, NULL among them, so that joins and groups meet.
+fn random_rows(table: &Table, rng: &mut ChaCha8Rng) -> RecordBatch {
+    let schema = table.sql_schema();
+    let columns = schema.fields().iter().map(|field| random_column(field, rng)).collect();
+    RecordBatch::try_new(schema, columns).unwrap()
+}
+
+fn random_column(field: &Field, rng: &mut ChaCha8Rng) -> ArrayRef {
+    const WORDS: [&str; 4] = ["a", "b", "big", "c"];
+    let word = |rng: &mut ChaCha8Rng| rng.random_bool(0.8).then(|| WORDS[rng.random_range(0..WORDS.len())]);
+    match field.data_type() {
+        DataType::Utf8 => Arc::new((0..ROWS).map(|_| word(rng)).collect::<StringArray>()),
+        DataType::Int64 => {
+            Arc::new((0..ROWS).map(|_| rng.random_bool(0.8).then(|| rng.random_range(0..4))).collect::<Int64Array>())
+        }
+        DataType::Date32 => {
+            let days = (0..ROWS).map(|_| rng.random_bool(0.8).then(|| rng.random_range(0..90)));
+            cast(&days.collect::<arrow::array::Int32Array>(), &DataType::Date32).unwrap()
+        }
+        DataType::List(item) => {
+            let mut lists = ListBuilder::new(StringBuilder::new()).with_field(Arc::clone(item));
+            for _ in 0..ROWS {
+                (0..rng.random_range(0..3)).for_each(|_| lists.values().append_option(word(rng)));
+                lists.append(rng.random_bool(0.8));
+            }
+            Arc::new(lists.finish())
+        }
+        other => new_null_array(other, ROWS),
+    }
+}
