@@ -10,6 +10,7 @@ mod decompress;
 mod fault;
 mod listing;
 mod read;
+mod sibling;
 mod split;
 mod structure;
 

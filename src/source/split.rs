@@ -10,6 +10,7 @@ use memchr::memchr;
 
 use super::buffer::Buffer;
 use super::fault::{Fault, FaultKind, Summary};
+use super::sibling::Sibling;
 use super::structure::{Scan, Step, is_space};
 
 /// The most bytes that a record can have; a larger one goes out in pieces that are not intact.
@@ -52,6 +53,8 @@ struct Splitter<R, F> {
     in_array: bool,
     had_array: bool,
     returns: u32,
+    /// How the elements of the outer array begin.
+    sibling: Sibling,
 }
 
 impl<R, E, F> Splitter<R, F>
@@ -62,7 +65,8 @@ where
     fn new(reader: R, on_record: F, limits: Limits) -> Self {
         let (buffer, summary) = (Buffer::new(reader, limits.block), Summary::default());
         let (in_array, had_array, returns) = (false, false, 0);
-        Self { buffer, on_record, limits, summary, in_array, had_array, returns }
+        let sibling = Sibling::default();
+        Self { buffer, on_record, limits, summary, in_array, had_array, returns, sibling }
     }
 
     fn run(mut self) -> Result<Summary, E> {
@@ -105,7 +109,10 @@ where
             let first = start.map(|at| bytes[at]);
             self.buffer.consume(start.unwrap_or(bytes.len()));
             match first {
-                Some(b'[') if !self.in_array => (self.in_array, self.had_array) = (true, true),
+                Some(b'[') if !self.in_array => {
+                    (self.in_array, self.had_array) = (true, true);
+                    self.sibling = Sibling::default();
+                }
                 Some(b']') if self.in_array => self.in_array = false,
                 Some(first) => return Some(first),
                 None if self.buffer.fill() => continue,
@@ -121,7 +128,12 @@ where
         loop {
             let (bytes, ended) = (self.buffer.bytes(), self.buffer.ended());
             let kind = match scan.advance(bytes, ended) {
-                Step::End(length) => return self.hand_out(length, true),
+                Step::End(length) => {
+                    if self.in_array {
+                        self.sibling.learn(&bytes[..length]);
+                    }
+                    return self.hand_out(length, true);
+                }
                 Step::Broken(_) => FaultKind::Broken,
                 Step::More if ended && has_further_line(bytes) => FaultKind::Broken,
                 Step::More if ended => FaultKind::Truncated,
@@ -136,7 +148,26 @@ where
             if kind == FaultKind::TooLarge && one_line {
                 return self.oversized(scan);
             }
+            if self.in_array && self.up_to_sibling()? {
+                return Ok(());
+            }
             return self.broken(scan.position(), self.limits.record);
+        }
+    }
+
+    /// Gives up the element at the front up to where, on its line, the next one begins; false when none is found.
+    fn up_to_sibling(&mut self) -> Result<bool, E> {
+        loop {
+            let bytes = self.buffer.bytes();
+            let line = &bytes[..memchr(b'\n', bytes).unwrap_or(bytes.len())];
+            if let Some(next) = self.sibling.find(line) {
+                let kept = trim(without_comma(trim(&line[..next]))).len();
+                self.hand_out(kept, false)?;
+                return Ok(true);
+            }
+            if line.len() < bytes.len() || bytes.len() > self.limits.piece || !self.buffer.fill() {
+                return Ok(false);
+            }
         }
     }
 
@@ -167,8 +198,7 @@ where
         let length = self.find(whole, |bytes| memchr(b'\n', bytes))?;
         let (line, rest) = self.buffer.bytes().split_at(length);
         let line = trim(line);
-        let unseparated = if self.in_array { line.strip_suffix(b",") } else { None };
-        let kept = trim(unseparated.unwrap_or(line)).len();
+        let kept = trim(if self.in_array { without_comma(line) } else { line }).len();
         if self.buffer.ended() && trim(rest).is_empty() {
             // That the array is not closed would be no news.
             self.in_array = false;
@@ -290,6 +320,10 @@ fn has_further_line(bytes: &[u8]) -> bool {
 fn trim(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|byte| !is_space(*byte)).map_or(0, |last| last + 1);
     &bytes[..end]
+}
+
+fn without_comma(bytes: &[u8]) -> &[u8] {
+    bytes.strip_suffix(b",").unwrap_or(bytes)
 }
 
 #[cfg(test)]

@@ -4,8 +4,6 @@
 //! outside them then follow from arithmetic on whole masks, so that the work a byte does
 //! not depend on what the strings hold.
 
-use memchr::memchr;
-
 const BLOCK: usize = 64;
 
 /// True for JSON's white space.
@@ -31,6 +29,8 @@ pub(super) struct Scan {
     in_string: u64,
     /// One when the last byte seen is a backslash that escapes the next.
     escapes_next: u64,
+    /// One when the last byte seen closes a string.
+    string_ended: u64,
     /// All ones when a line break ends every record, else zero.
     one_line: u64,
     nesting: Nesting,
@@ -40,7 +40,7 @@ impl Scan {
     /// Starts at an opening bracket; with `one_line` a value that goes on over a line break is broken.
     pub(super) fn new(one_line: bool) -> Self {
         let one_line = if one_line { u64::MAX } else { 0 };
-        Self { position: 0, in_string: 0, escapes_next: 0, one_line, nesting: Nesting::default() }
+        Self { position: 0, in_string: 0, escapes_next: 0, string_ended: 0, one_line, nesting: Nesting::default() }
     }
 
     /// Bytes that were looked at.
@@ -80,7 +80,8 @@ impl Scan {
         self.in_string = ((string as i64) >> 63) as u64;
         let brackets = mask(block, |byte| matches!(byte | 0x20, b'{' | b'}'));
         let breaks = mask(block, |byte| byte == b'\n');
-        let mut events = (brackets & !string) | (breaks & (string | self.one_line));
+        let mut events =
+            (brackets & !string) | (breaks & (string | self.one_line)) | self.after_string(block, quotes & !string);
         while events != 0 {
             let at = self.position + events.trailing_zeros() as usize;
             events &= events - 1;
@@ -105,6 +106,14 @@ impl Scan {
         None
     }
 
+    /// The bytes right behind a closing quote that nothing in JSON allows there: a quote before them is missing.
+    fn after_string(&mut self, block: &[u8; BLOCK], closing: u64) -> u64 {
+        let allowed = mask(block, |byte| is_space(byte) || matches!(byte, b',' | b':' | b'}' | b']'));
+        let behind = (closing << 1) | self.string_ended;
+        self.string_ended = closing >> 63;
+        behind & !allowed
+    }
+
     /// The bytes that a backslash escapes.
     fn escaped(&mut self, backslashes: u64) -> u64 {
         let mut escaped = self.escapes_next;
@@ -120,18 +129,13 @@ impl Scan {
         escaped
     }
 
-    /// An opening bracket that is the first on its line and that nothing before it calls for:
-    /// the record on the lines before was not closed, and this is another one. Found here,
-    /// not at the end of the input, it costs one line and not all that follow.
+    /// An opening bracket that nothing before it calls for: the record before it was not closed, and this is another
+    /// one. Found here, not at the end of the input, it costs one record and not all that follow.
     fn is_stray(&self, bytes: &[u8], at: usize) -> bool {
-        let before = &bytes[..at];
-        let Some(previous) = before.iter().rposition(|byte| !is_space(*byte)) else {
+        let Some(previous) = bytes[..at].iter().rposition(|byte| !is_space(*byte)) else {
             return false;
         };
-        if memchr(b'\n', &before[previous + 1..]).is_none() {
-            return false;
-        }
-        match before[previous] {
+        match bytes[previous] {
             b':' => !self.nesting.in_object(),
             b',' | b'[' => self.nesting.in_object(),
             _ => true,
@@ -211,9 +215,13 @@ mod tests {
 
     /// The same search, a byte at a time.
     fn naive(bytes: &[u8]) -> Step {
-        let (mut stack, mut string, mut escaped, mut stray) = (Vec::new(), false, false, false);
+        let (mut stack, mut string, mut escaped, mut closed) = (Vec::new(), false, false, false);
         let mut previous = b' ';
         for (at, &byte) in bytes.iter().enumerate() {
+            if closed && !is_space(byte) && !matches!(byte, b',' | b':' | b'}' | b']') {
+                return Step::Broken(at);
+            }
+            closed = byte == b'"' && !escaped && string;
             let skip = escaped;
             escaped = byte == b'\\' && !skip;
             match byte {
@@ -225,7 +233,7 @@ mod tests {
                         Some(b'{') => previous == b':',
                         Some(_) => matches!(previous, b',' | b'['),
                     };
-                    if stray && !wanted {
+                    if !wanted {
                         return Step::Broken(at);
                     }
                     stack.push(byte);
@@ -240,7 +248,6 @@ mod tests {
                 }
                 _ => {}
             }
-            stray = byte == b'\n' || (stray && is_space(byte));
             if !is_space(byte) {
                 previous = byte;
             }
@@ -265,6 +272,8 @@ mod tests {
         assert_eq!(scan("{\"a\":1,\n{"), Step::Broken(8));
         assert_eq!(scan("{\"a\":[1\n{"), Step::Broken(8));
         assert_eq!(scan("{\"a\":[1,\n{"), Step::More);
+        assert_eq!(scan("{\"a\":1, {"), Step::Broken(8));
+        assert_eq!(scan("{\"a\":\"b\"c"), Step::Broken(8));
         assert_eq!(Scan::new(true).advance(b"{\n}", true), Step::Broken(1));
     }
 
