@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::contract::{self, Project};
 use crate::engine::Limits;
 use crate::error::{Error, Result};
-use crate::lake::Lake;
+use crate::lake::{Durability, Lake};
 
 mod check;
 mod generate;
@@ -39,6 +39,9 @@ pub struct Global {
     /// The folder that holds pipelines/
     #[arg(long, global = true, default_value = ".", value_name = "DIR")]
     pub project: PathBuf,
+    /// Whether commits survive a power cut (full) or only the end of the process (none)
+    #[arg(long, global = true, default_value = "full", value_name = "HOW")]
+    pub durability: Durability,
     /// How logs are written, to standard error
     #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -92,7 +95,7 @@ impl Global {
     /// # Errors
     /// When its URI is wrong.
     pub fn lake(&self) -> Result<Lake> {
-        Lake::at(&self.lake)
+        Lake::at(&self.lake, self.durability)
     }
 
     /// What the engine may use.

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::protocol::SaveMode;
-use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
+use deltalake::{DeltaTableBuilder, DeltaTableError};
+use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::error::{Error, Place, Result};
 
 mod changes;
 mod commit;
+mod durable;
 mod lease;
 mod lookup;
 mod reader;
@@ -28,6 +30,7 @@ pub use deltalake::kernel::{Add, AddCDCFile};
 
 pub use changes::{Changed, changed_rows};
 pub use commit::{Commit, Follower};
+pub use durable::DurableStore;
 pub use lease::Lease;
 pub use lookup::{KeySet, Match, hash_keys, lookup};
 pub use reader::{RowGroup, read_file, row_groups};
@@ -40,6 +43,17 @@ pub use writer::{FileWriter, TableWriter};
 #[derive(Debug, Clone)]
 pub struct Lake {
     root: Url,
+    store: Store,
+}
+
+/// Whether writes are to survive a power cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Durability {
+    /// Files and folders are synced before a commit counts.
+    #[default]
+    Full,
+    /// The system syncs when it likes; a process that is killed loses nothing, a power cut may.
+    None,
 }
 
 impl Lake {
@@ -47,7 +61,7 @@ impl Lake {
     ///
     /// # Errors
     /// When the text is no path and no URI.
-    pub fn at(location: &str) -> Result<Self> {
+    pub fn at(location: &str, durability: Durability) -> Result<Self> {
         let root = match Url::parse(location) {
             Ok(url) if location.contains("://") => url,
             _ => {
@@ -63,7 +77,11 @@ impl Lake {
             ))
             .hint("give a folder, for example --lake lake"));
         }
-        Ok(Self { root })
+        let store: Store = match durability {
+            Durability::Full => Arc::new(DurableStore::default()),
+            Durability::None => Arc::new(LocalFileSystem::new()),
+        };
+        Ok(Self { root, store })
     }
 
     /// The lake's folder, where it has one.
@@ -107,7 +125,7 @@ impl Lake {
         {
             return Ok(None);
         }
-        let mut builder = DeltaTableBuilder::from_url(self.table_url(name)?).at(name)?;
+        let mut builder = self.builder(name)?;
         if let Some(version) = version {
             builder = builder.with_version(version);
         }
@@ -116,6 +134,11 @@ impl Lake {
             Err(DeltaTableError::NotATable(_)) if version.is_none() => Ok(None),
             Err(error) => Err(Error::from(error).at(name)),
         }
+    }
+
+    fn builder(&self, name: &str) -> Result<DeltaTableBuilder> {
+        let url = self.table_url(name)?;
+        Ok(DeltaTableBuilder::from_url(url.clone()).at(name)?.with_storage_backend(self.store.clone(), url))
     }
 
     /// Opens a table, and makes it when there is none.
@@ -136,8 +159,10 @@ impl Lake {
         }
         let schema: StructType = spec.arrow_schema().as_ref().try_into_kernel().at(&spec.name)?;
         let name = spec.name.rsplit('.').next().unwrap_or(&spec.name);
-        let table = DeltaTable::try_from_url(url).await.at(&spec.name)?;
-        let table = table
+        let table = self
+            .builder(&spec.name)?
+            .build()
+            .at(&spec.name)?
             .create()
             .with_save_mode(SaveMode::Ignore)
             .with_table_name(name)
