@@ -45,7 +45,7 @@ pub struct ExpectationRow {
     pub run: String,
     /// The table.
     pub table: String,
-    /// The expectation; `*` is the table as a whole.
+    /// The expectation; `*` is the table as a whole, `readable` whether the record is a JSON object.
     pub expectation: String,
     /// `warn`, `quarantine` or `fail`.
     pub severity: String,
@@ -168,7 +168,11 @@ pub fn expectations() -> TableSpec {
         vec![
             text("run", true, "The run."),
             text("table", true, "The table."),
-            text("expectation", true, "The expectation; * is the table as a whole: passed or quarantined."),
+            text(
+                "expectation",
+                true,
+                "The expectation; * is the table as a whole: passed or quarantined; readable: the record is a JSON object.",
+            ),
             text("severity", true, "warn, quarantine or fail."),
             number("input", true, "Rows that were looked at."),
             number("passed", true, "Rows for which it holds."),

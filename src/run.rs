@@ -126,6 +126,8 @@ pub struct TableReport {
     pub passed: u64,
     /// Rows set aside; `input = passed + quarantined`.
     pub quarantined: u64,
+    /// Of these, records that never became rows.
+    pub unreadable: u64,
     /// Rows that are new in the table.
     pub written: u64,
     /// Rows that they replaced.
@@ -147,6 +149,7 @@ impl TableReport {
             input: 0,
             passed: 0,
             quarantined: 0,
+            unreadable: 0,
             written: 0,
             replaced: 0,
             expectations: Vec::new(),
@@ -189,6 +192,7 @@ impl TableReport {
             input: counts.input + set_aside.unreadable,
             passed: counts.passed,
             quarantined: set_aside.rows,
+            unreadable: set_aside.unreadable,
             written: upserted.written,
             replaced: upserted.replaced,
             expectations: expectations(table, counts),
@@ -421,12 +425,14 @@ impl Run {
             failed: signed(failed),
             checked_at: self.started_micros(),
         };
-        let unreadable = report.quarantined.saturating_sub(report.input - report.passed);
-        let mut rows = vec![row("*", Severity::Quarantine, report.input, report.quarantined - unreadable)];
+        let mut rows = vec![row("*", Severity::Quarantine, report.input, report.quarantined)];
+        if matches!(table.definition, Definition::ByRecord { .. }) {
+            rows.push(row("readable", Severity::Quarantine, report.input, report.unreadable));
+        }
         let judged: HashMap<&str, u64> = report.expectations.iter().map(|e| (e.name.as_str(), e.failed)).collect();
         for expectation in &table.expectations {
             let failed = judged.get(expectation.name.as_str()).copied().unwrap_or_default();
-            rows.push(row(&expectation.name, expectation.severity, report.input, failed));
+            rows.push(row(&expectation.name, expectation.severity, report.input - report.unreadable, failed));
         }
         Ok(Some(ops::follower(&self.lake, &ops::expectations(), &rows).await?))
     }

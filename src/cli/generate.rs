@@ -52,7 +52,7 @@ pub fn generate(global: &Global, args: &GenerateArgs) -> Result<()> {
         seed: args.seed,
         per_file: args.per_file,
         start: args.start,
-        defects: args.defects.clone(),
+        defects: args.defects,
         images: args.images,
         threads: 0,
     };

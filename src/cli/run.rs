@@ -151,6 +151,9 @@ const SHOWN_FILES: usize = 10;
 /// What else is to be said of a table: expectations that did not hold, files with a fault.
 fn remarks(report: &TableReport) -> String {
     let mut text = String::new();
+    if report.unreadable > 0 {
+        text.push_str(&format!("\n{}: {} records are unreadable", report.table, output::thousands(report.unreadable)));
+    }
     for broken in report.expectations.iter().filter(|expectation| expectation.failed > 0) {
         let rows = output::thousands(broken.failed);
         text.push_str(&format!(

@@ -60,7 +60,6 @@ pub struct Quarantine {
     at: i64,
     rows: u64,
     unreadable: u64,
-    reasons: BTreeMap<String, u64>,
 }
 
 impl Quarantine {
@@ -72,15 +71,7 @@ impl Quarantine {
         let spec = spec();
         let table = lake.open_or_create(&spec).await?;
         let writer = TableWriter::new(&table, &spec);
-        Ok(Self {
-            table,
-            writer,
-            for_table: for_table.to_owned(),
-            at,
-            rows: 0,
-            unreadable: 0,
-            reasons: BTreeMap::new(),
-        })
+        Ok(Self { table, writer, for_table: for_table.to_owned(), at, rows: 0, unreadable: 0 })
     }
 
     /// Counts records that never became rows.
@@ -140,7 +131,6 @@ impl Quarantine {
         for row in reasons {
             for reason in row {
                 list.values().append_value(reason);
-                *self.reasons.entry(reason.clone()).or_default() += 1;
             }
             list.append(true);
         }
@@ -170,7 +160,7 @@ impl Quarantine {
         let mut follower = Follower { table: QUARANTINE.to_owned(), adds, removes: Vec::new() };
         replaced(&self.table, &self.for_table, replace, &mut follower).await?;
         let follower = (!follower.adds.is_empty() || !follower.removes.is_empty()).then_some(follower);
-        Ok(SetAside { rows: self.rows, unreadable: self.unreadable, reasons: self.reasons, follower })
+        Ok(SetAside { rows: self.rows, unreadable: self.unreadable, follower })
     }
 }
 
@@ -190,8 +180,6 @@ pub struct SetAside {
     pub rows: u64,
     /// Records that never became rows.
     pub unreadable: u64,
-    /// Rows a reason.
-    pub reasons: BTreeMap<String, u64>,
     /// What the table's commit must carry.
     pub follower: Option<Follower>,
 }
