@@ -1,17 +1,32 @@
 //! Medalha: a clinical lakehouse in one binary. Files come in; checked, transactional Delta tables come out.
 //!
-//! The modules, in the order in which data flows:
+//! The modules, in the order in which data flows; ARCHITECTURE.md says more of each.
 
-pub mod bronze; // every record as it came
-pub mod cli; // the command line; the only place that prints
-pub mod contract; // pipelines/*.toml, *.sql, *.csv: a validated project, or every problem
-pub mod engine; // DataFusion sessions
+/// `pipelines/*.toml`, `*.sql` and `*.csv` to a validated project, or every problem.
+pub mod contract;
+/// Where records come from.
+pub mod source;
+/// Every record as it came.
+pub mod bronze;
+/// Typed, checked, the latest row of each key.
+pub mod silver;
+/// Derived by key, or whole.
+pub mod gold;
+/// A table's SQL with its expectations: what silver and gold share.
+pub mod transform;
+/// Delta tables: open, write, commit, lease. The only place that imports deltalake's tables.
+pub mod lake;
+/// The lake's own history.
+pub mod ops;
+/// DataFusion sessions.
+pub mod engine;
+/// Walks the tables and returns a report.
+pub mod run;
+/// Sample data, from a pipeline's `generate.toml`.
+pub mod generate;
+/// The command line; the only place that prints.
+pub mod cli;
+/// What is wrong in a file that a person wrote, and where.
+pub mod problem;
+/// What can go wrong, by what the user must do about it.
 pub mod error;
-pub mod generate; // sample data, from a pipeline's generate.toml
-pub mod gold; // derived by key, or whole
-pub mod lake; // Delta tables: open, write, commit, lease
-pub mod ops; // the lake's own history
-pub mod run; // walks the tables, returns a report
-pub mod silver; // typed, checked, the latest row of each key
-pub mod source; // where records come from
-pub mod transform; // a table's SQL with its expectations, shared by silver and gold // what can go wrong, by what the user must do

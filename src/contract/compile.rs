@@ -10,11 +10,11 @@ use super::define::{Defined, define};
 use super::graph::{self, Reads};
 use super::layout::Folder;
 use super::plan::Planner;
-use super::problem::{File, Place, Problem, suggest};
 use super::raw::{self, At};
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
 use super::{Definition, Pipeline, Project, Query, Reference, Source, Table, TableName, query, reference};
+use crate::problem::{File, Place, Problem, suggest};
 use arrow::datatypes::DataType;
 
 /// Compiles what was read; `None` when there are problems.

@@ -3,12 +3,12 @@
 use deltalake::datafusion::logical_expr::LogicalPlan;
 
 use super::plan::Planner;
-use super::problem::{File, Place, Problem, suggest};
 use super::raw::{At, RawTable, Strategy, inside};
 use super::sql::Sql;
 use super::table::{Draft, Kind, schema_of};
 use super::types::{fits, record_columns, type_name};
 use super::{Column, Definition, TableName, keys, record};
+use crate::problem::{File, Place, Problem, suggest};
 use arrow::datatypes::{DataType, TimeUnit};
 
 /// What the SQL of a table turned out to be.

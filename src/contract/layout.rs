@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::problem::{File, Problem, suggest};
 use super::types::is_identifier;
 use super::{Stage, TableName};
+use crate::problem::{File, Problem, suggest};
 
 /// The folders of a pipeline; `tests` is read by the test runner only.
 const FOLDERS: [&str; 6] = ["bronze", "silver", "gold", "reference", "queries", "tests"];

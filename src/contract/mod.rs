@@ -9,7 +9,7 @@ use std::str::FromStr;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 use deltalake::datafusion::logical_expr::Expr;
 
-pub use problem::{Problem, Problems};
+pub use crate::problem::{Problem, Problems};
 pub use query::BadValue;
 pub use reference::Reference;
 pub use types::{SYSTEM_COLUMNS, bronze_schema, parse_type};
@@ -21,7 +21,6 @@ mod graph;
 mod keys;
 mod layout;
 mod plan;
-mod problem;
 mod query;
 mod raw;
 mod record;

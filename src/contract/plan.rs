@@ -17,9 +17,9 @@ use deltalake::datafusion::sql::parser::DFParserBuilder;
 use deltalake::datafusion::sql::sqlparser::ast::Spanned;
 use futures::FutureExt;
 
-use super::problem::{File, Place, Problem, suggest};
 use super::sql::{Sql, place, unstable_in};
 use super::types::type_name;
+use crate::problem::{File, Place, Problem, suggest};
 
 /// Plans SQL over the tables and references of a project.
 pub(super) struct Planner {

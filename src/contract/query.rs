@@ -7,10 +7,10 @@ use deltalake::datafusion::scalar::ScalarValue;
 
 use super::layout::Named;
 use super::plan::Planner;
-use super::problem::{File, Problem, suggest};
 use super::raw::{At, Reader};
 use super::types::{is_identifier, type_name};
 use super::{Param, Query, Reference};
+use crate::problem::{File, Problem, suggest};
 
 /// A value that a parameter does not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use toml_span::value::{Key, Table, ValueInner};
 use toml_span::{ErrorKind, Value};
 
-use super::problem::{File, Problem, suggest};
 use super::types::{TYPES, parse_type};
 use super::{Format, Severity, SourceKind};
+use crate::problem::{File, Problem, suggest};
 use arrow::datatypes::DataType;
 
 /// A value and the byte offset where it stands in its file.

@@ -7,8 +7,8 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::layout::Named;
-use super::problem::{File, Place, Problem, nearest};
 use super::types::is_identifier;
+use crate::problem::{File, Place, Problem, nearest};
 
 /// A table of texts whose first column is its key; case and outer white space do not count in the key.
 #[derive(Debug, Clone)]

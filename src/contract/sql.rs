@@ -15,7 +15,7 @@ use deltalake::datafusion::sql::sqlparser::ast::{
 use deltalake::datafusion::sql::sqlparser::tokenizer::Location;
 
 use super::TableName;
-use super::problem::{File, Place};
+use crate::problem::{File, Place};
 
 /// Aggregates whose result depends on the order of rows.
 const ORDERED_AGGREGATES: [&str; 5] = ["array_agg", "string_agg", "first_value", "last_value", "nth_value"];

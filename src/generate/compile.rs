@@ -14,7 +14,7 @@ const MAX_WEIGHT: u64 = 65_536;
 
 /// The names of a template file, and the one replacement that a defect makes in it.
 pub(super) struct Compiler<'a> {
-    pub(super) source: &'a Source<'a>,
+    pub(super) source: &'a Source,
     pub(super) spec: &'a Spec,
     names: HashMap<&'a str, usize>,
     replace: Option<&'a (Text, Text)>,
@@ -22,7 +22,7 @@ pub(super) struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    pub(super) fn new(source: &'a Source<'a>, spec: &'a Spec) -> Self {
+    pub(super) fn new(source: &'a Source, spec: &'a Spec) -> Self {
         let mut names = HashMap::new();
         for (number, value) in spec.values.iter().enumerate() {
             let Text { text, at } = &value.name;
@@ -191,7 +191,7 @@ impl<'a> Compiler<'a> {
                 return (Text { text, at: with.at }, false);
             }
         }
-        let raw = self.source.text.get(text.at..).unwrap_or_default();
+        let raw = self.source.text().get(text.at..).unwrap_or_default();
         (text.clone(), raw.starts_with(&text.text))
     }
 

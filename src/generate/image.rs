@@ -21,7 +21,7 @@ pub(super) enum Encoding {
 const EXPLICIT_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
 
 /// The tag and the representation of an attribute that holds a text.
-pub(super) fn attribute(source: &Source<'_>, keyword: &Text) -> Option<(Tag, VR)> {
+pub(super) fn attribute(source: &Source, keyword: &Text) -> Option<(Tag, VR)> {
     let Some(entry) = StandardDataDictionary.by_name(&keyword.text) else {
         let message = format!("'{}' is no attribute of the DICOM dictionary", keyword.text);
         source.problem(keyword.at, message, None);

@@ -35,9 +35,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use crate::problem::{Problem, Problems};
 use dice::Chance;
 use plan::Plan;
-pub use problem::{Problem, Problems};
 
 /// What to make, where, and how much of it.
 #[derive(Debug, Clone)]

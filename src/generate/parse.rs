@@ -2,19 +2,20 @@
 
 use toml_span::value::Value as Toml;
 
-use super::problem::{Problems, Source};
+use super::problem::Source;
 use super::section::{Section, Text};
 use super::spec::{
     Again, Body, Condition, Counter, Counts, Defect, File, Image, Kind, Layout, Pattern, Readme, Spec, Stream, Test,
     Value,
 };
+use crate::problem::Problems;
 
 const KINDS: [&str; 10] =
     ["choice", "chance", "integer", "digits", "sequence", "date", "after", "words", "text", "list"];
 
 /// Reads a template file; mistakes in its parts are noted in `source`.
-pub(super) fn parse(source: &Source<'_>) -> Result<Spec, Problems> {
-    let document = match toml_span::parse(source.text) {
+pub(super) fn parse(source: &Source) -> Result<Spec, Problems> {
+    let document = match toml_span::parse(source.text()) {
         Ok(document) => document,
         Err(error) => {
             source.problem(error.span.start, format!("not TOML: {error}"), None);

@@ -4,11 +4,12 @@ use super::compile::Compiler;
 use super::dice::Dice;
 use super::image::{self, Encoding};
 use super::maker::Maker;
-use super::problem::{Problems, Source};
+use super::problem::Source;
 use super::program::{Piece, Program, Template};
 use super::section::Text;
 use super::spec::{self, Again, Body, Condition, Image, Layout, Spec};
 use super::truth::{self, Test, Truth};
+use crate::problem::Problems;
 
 pub(super) struct Plan {
     pub(super) base: Program,
@@ -86,7 +87,7 @@ impl Plan {
     }
 
     /// Draws some records of every JSON stream, with and without defects, and reads them.
-    fn try_records(&self, source: &Source<'_>, spec: &Spec) {
+    fn try_records(&self, source: &Source, spec: &Spec) {
         for (stream, made) in spec.streams.iter().zip(0..) {
             let Body::Records { layout, record } = &stream.body else {
                 continue;
@@ -127,7 +128,7 @@ impl Plan {
     }
 }
 
-fn defect(source: &Source<'_>, spec: &Spec, defect: &spec::Defect) -> Option<Defect> {
+fn defect(source: &Source, spec: &Spec, defect: &spec::Defect) -> Option<Defect> {
     let compiler = Compiler::new(source, spec);
     let names = || spec.streams.iter().map(|s| s.name.text.as_str());
     let stream = truth::index(&compiler, "stream", &defect.stream, names)?;
@@ -191,7 +192,7 @@ fn counted(compiler: &Compiler<'_>, truth: &Truth, file: &spec::File) -> File {
     File { file: file.clone(), truth: counts }
 }
 
-fn refuse_same_paths(source: &Source<'_>, spec: &Spec) {
+fn refuse_same_paths(source: &Source, spec: &Spec) {
     for (n, stream) in spec.streams.iter().enumerate() {
         let Text { text, at } = &stream.path;
         if spec.streams[..n].iter().any(|s| s.path.text == *text) {
@@ -201,7 +202,7 @@ fn refuse_same_paths(source: &Source<'_>, spec: &Spec) {
 }
 
 /// Refuses a path that leads out of the folder that the data goes to.
-fn inside(source: &Source<'_>, path: &Text) {
+fn inside(source: &Source, path: &Text) {
     let mut parts = path.text.split(['/', '\\']);
     if path.text.is_empty() || parts.any(|part| part.is_empty() || part == "..") {
         let message = format!("'{}' is not a path below the output folder", path.text);

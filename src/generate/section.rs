@@ -16,14 +16,14 @@ pub(super) struct Text {
 
 /// A table of the template file. Keys that nobody asked for are unknown keys.
 pub(super) struct Section<'a, 'de> {
-    pub(super) source: &'a Source<'a>,
+    pub(super) source: &'a Source,
     pub(super) at: usize,
     table: &'a Table<'de>,
     asked: RefCell<Vec<&'static str>>,
 }
 
 impl<'a, 'de> Section<'a, 'de> {
-    pub(super) fn new(source: &'a Source<'a>, value: &'a Value<'de>) -> Option<Self> {
+    pub(super) fn new(source: &'a Source, value: &'a Value<'de>) -> Option<Self> {
         let Some(table) = value.as_table() else {
             source.problem(value.span.start, "a table is wanted here", None);
             return None;
@@ -177,8 +177,8 @@ impl<'a, 'de> Section<'a, 'de> {
     pub(super) fn to_text(&self, value: &Value<'de>) -> Option<Text> {
         let text = value.as_str()?.to_owned();
         // The span of a text in quotes may begin at the quotes or behind them.
-        let window = value.span.start..(value.span.end + 1).min(self.source.text.len());
-        let raw = self.source.text.get(window).unwrap_or_default();
+        let window = value.span.start..(value.span.end + 1).min(self.source.text().len());
+        let raw = self.source.text().get(window).unwrap_or_default();
         let at = value.span.start + raw.find(text.as_str()).unwrap_or(0);
         Some(Text { text, at })
     }

@@ -1,28 +1,30 @@
-//! What is wrong with a project, and where.
+//! What is wrong in a file that a person wrote, and where: problems with line, column and a hint, all of them at once.
 
 use std::fmt;
 
 /// One thing that is wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Relative to the project's directory, with `/`.
+    /// The file, as the reader knows it: of a project's files, relative to its directory, with `/`.
     pub path: String,
     /// From 1.
     pub line: u32,
     /// In characters, from 1.
     pub column: u32,
+    /// What is wrong.
     pub message: String,
+    /// What could be done about it.
     pub hint: Option<String>,
 }
 
 impl Problem {
     /// A problem with a file as a whole.
-    pub(super) fn of_file(path: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn of_file(path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { path: path.into(), line: 1, column: 1, message: message.into(), hint: None }
     }
 
     /// With what the author can do about it, if anything is known.
-    pub(super) fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
+    pub(crate) fn with_hint(mut self, hint: impl Into<Option<String>>) -> Self {
         self.hint = hint.into();
         self
     }
@@ -38,12 +40,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a project, sorted by place.
+/// Everything that is wrong, sorted by place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    pub(super) fn sorted(mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn sorted(mut problems: Vec<Problem>) -> Self {
         problems.sort();
         problems.dedup();
         Self(problems)
@@ -64,9 +66,9 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A text file of the project.
+/// A text file, and what it is called.
 #[derive(Debug, Clone)]
-pub(super) struct File {
+pub(crate) struct File {
     pub path: String,
     pub text: String,
 }
@@ -89,7 +91,7 @@ impl File {
 
 /// A line and a column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub line: u32,
     pub column: u32,
 }
@@ -102,7 +104,7 @@ impl Place {
 const NEAR: f64 = 0.6;
 
 /// A hint for a name that is not among `known`: the nearest one, or all when they are few.
-pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(word, &known, 1).first() {
         Some(near) => Some(format!("did you mean '{near}'?")),
@@ -112,7 +114,7 @@ pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// At most `n` of `known` that resemble `word`, the most alike first.
-pub(super) fn nearest<'a>(word: &str, known: &[&'a str], n: usize) -> Vec<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str], n: usize) -> Vec<&'a str> {
     let word = word.trim().to_lowercase();
     let mut scored: Vec<(f64, &str)> = known
         .iter()
