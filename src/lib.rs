@@ -2,31 +2,31 @@
 //!
 //! The modules, in the order in which data flows; ARCHITECTURE.md says more of each.
 
-/// `pipelines/*.toml`, `*.sql` and `*.csv` to a validated project, or every problem.
+// `pipelines/*.toml`, `*.sql` and `*.csv` to a validated project, or every problem.
 pub mod contract;
-/// Where records come from.
+// Where records come from.
 pub mod source;
-/// Every record as it came.
+// Every record as it came.
 pub mod bronze;
-/// Typed, checked, the latest row of each key.
+// Typed, checked, the latest row of each key.
 pub mod silver;
-/// Derived by key, or whole.
+// Derived by key, or whole.
 pub mod gold;
-/// A table's SQL with its expectations: what silver and gold share.
+// A table's SQL with its expectations: what silver and gold share.
 pub mod transform;
-/// Delta tables: open, write, commit, lease. The only place that imports deltalake's tables.
+// Delta tables: open, write, commit, lease. The only place that imports deltalake's tables.
 pub mod lake;
-/// The lake's own history.
+// The lake's own history.
 pub mod ops;
-/// DataFusion sessions.
+// DataFusion sessions.
 pub mod engine;
-/// Walks the tables and returns a report.
+// Walks the tables and returns a report.
 pub mod run;
-/// Sample data, from a pipeline's `generate.toml`.
+// Sample data, from a pipeline's `generate.toml`.
 pub mod generate;
-/// The command line; the only place that prints.
+// The command line; the only place that prints.
 pub mod cli;
-/// What is wrong in a file that a person wrote, and where.
+// What is wrong in a file that a person wrote, and where.
 pub mod problem;
-/// What can go wrong, by what the user must do about it.
+// What can go wrong, by what the user must do about it.
 pub mod error;

@@ -19,7 +19,7 @@ use super::value;
 use crate::error::{Error, Result};
 
 /// Levels of nesting, beyond which a payload is unreadable: reading deeper ones could exhaust the stack.
-const MAX_DEPTH: usize = 256;
+pub const MAX_DEPTH: usize = 256;
 
 /// Why a payload could not be read as a JSON object. Says nothing of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
