@@ -316,8 +316,15 @@ impl StructColumn {
 
     fn read(&mut self, json: LazyValue, rescue: &mut Rescue) {
         let mut found: Vec<Option<LazyValue>> = vec![None; self.children.len()];
-        let mut expected = 0;
-        for (name, item) in json.into_object_iter().into_iter().flatten().flatten() {
+        let (whole, kept, mut expected) = (json.clone(), rescue.members.len(), 0);
+        for entry in json.into_object_iter().into_iter().flatten() {
+            let Ok((name, item)) = entry else {
+                // A name that is no text, such as half of a surrogate pair: the reader goes no further, and of the
+                // object nothing must be lost.
+                rescue.members.truncate(kept);
+                rescue.keep(&whole);
+                return self.append_null();
+            };
             match self.index_of(&name, expected) {
                 Some(index) => {
                     expected = index + 1;
@@ -425,6 +432,18 @@ mod tests {
     #[test]
     fn of_a_field_given_twice_the_last_counts_and_the_first_is_rescued() {
         assert_eq!(decode("STRUCT<a BIGINT>", r#"{"a": 1, "a": 2}"#).unwrap(), r#"[{"a":2,"_rescued":"{\"a\":1}"}]"#);
+    }
+
+    #[test]
+    fn an_object_with_a_name_that_is_no_text_is_rescued_whole() {
+        let got = decode(
+            "STRUCT<a BIGINT, s STRUCT<b BIGINT, c BIGINT>>",
+            r#"{"a": 1, "s": {"new": 1, "b": 2, "\ud800": 3, "c": 4}}"#,
+        );
+        assert_eq!(
+            got.unwrap(),
+            r#"[{"a":1,"_rescued":"{\"s\":{\"new\": 1, \"b\": 2, \"\\ud800\": 3, \"c\": 4}}"}]"#
+        );
     }
 
     #[test]
