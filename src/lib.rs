@@ -11,6 +11,7 @@ pub mod generate; // sample data, from a pipeline's generate.toml
 pub mod gold; // derived by key, or whole
 pub mod lake; // Delta tables: open, write, commit, lease
 pub mod ops; // the lake's own history
+pub mod pipeline_test; // the given/expect cases of the pipelines
 pub mod run; // walks the tables, returns a report
 pub mod silver; // typed, checked, the latest row of each key
 pub mod source; // where records come from
