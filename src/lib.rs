@@ -22,6 +22,8 @@ pub mod ops;
 pub mod engine;
 // Walks the tables and returns a report.
 pub mod run;
+// A pipeline's given/expect cases.
+pub mod pipeline_test;
 // Sample data, from a pipeline's `generate.toml`.
 pub mod generate;
 // The command line; the only place that prints.

@@ -16,12 +16,14 @@ pub struct CheckArgs {}
 /// Every problem that it has.
 pub fn check(global: &Global, _: &CheckArgs) -> Result<()> {
     let project = global.project()?;
+    let cases = global.cases(&project)?;
     let expectations: usize = project.tables.iter().map(|table| table.expectations.len()).sum();
     output::print(&format!(
-        "{} pipelines, {} tables, {expectations} expectations, {} references, {} queries: no problems",
+        "{} pipelines, {} tables, {expectations} expectations, {} references, {} queries, {} test cases: no problems",
         project.pipelines.len(),
         project.tables.len(),
         project.references.len(),
         project.queries.len(),
+        cases.len(),
     ))
 }

@@ -10,11 +10,13 @@ use crate::contract::{self, Project};
 use crate::engine::Limits;
 use crate::error::{Error, Result};
 use crate::lake::{Durability, Lake};
+use crate::pipeline_test::{self, Case};
 
 mod check;
 mod generate;
 mod output;
 mod run;
+mod test;
 
 /// A clinical lakehouse in one binary: files in; checked, transactional Delta tables out.
 #[derive(Debug, Parser)]
@@ -66,6 +68,7 @@ pub enum LogFormat {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Test(test::TestArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -77,6 +80,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Run(args) => run::run(&cli.global, &args).await,
         Command::Check(args) => check::check(&cli.global, &args),
+        Command::Test(args) => test::test(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }
 }
@@ -88,6 +92,14 @@ impl Global {
     /// Every problem that it has.
     pub fn project(&self) -> Result<Arc<Project>> {
         contract::load(&self.project).map(Arc::new).map_err(|problems| Error::usage(problems.to_string()))
+    }
+
+    /// The project's test cases.
+    ///
+    /// # Errors
+    /// Every problem that they have.
+    pub fn cases(&self, project: &Project) -> Result<Vec<Case>> {
+        pipeline_test::load(project, &self.project).map_err(|problems| Error::usage(problems.to_string()))
     }
 
     /// The lake.

@@ -440,10 +440,7 @@ mod tests {
             "STRUCT<a BIGINT, s STRUCT<b BIGINT, c BIGINT>>",
             r#"{"a": 1, "s": {"new": 1, "b": 2, "\ud800": 3, "c": 4}}"#,
         );
-        assert_eq!(
-            got.unwrap(),
-            r#"[{"a":1,"_rescued":"{\"s\":{\"new\": 1, \"b\": 2, \"\\ud800\": 3, \"c\": 4}}"}]"#
-        );
+        assert_eq!(got.unwrap(), r#"[{"a":1,"_rescued":"{\"s\":{\"new\": 1, \"b\": 2, \"\\ud800\": 3, \"c\": 4}}"}]"#);
     }
 
     #[test]
