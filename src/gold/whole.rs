@@ -45,20 +45,16 @@ pub(super) async fn open_inputs(run: &Run, names: &[&TableName]) -> Result<Optio
 /// Whether an input has a version that the table has not seen.
 pub(super) async fn any_is_newer(target: &LakeTable, inputs: &[LakeTable]) -> Result<bool> {
     for input in inputs {
-        if target.position(&input.name).await? != Some(version(input)) {
+        if target.position(&input.name).await? != Some(input.version_position()) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-pub(super) fn version(table: &LakeTable) -> i64 {
-    i64::try_from(table.version()).unwrap_or(i64::MAX)
-}
-
 /// What the table has seen once the commit lands.
 pub(super) fn positions(table: &Table, inputs: &[LakeTable]) -> BTreeMap<String, i64> {
-    let seen = inputs.iter().map(|input| (input.name.clone(), version(input)));
+    let seen = inputs.iter().map(|input| (input.name.clone(), input.version_position()));
     seen.chain([(CONTRACT.to_owned(), fingerprint(table))]).collect()
 }
 

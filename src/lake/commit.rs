@@ -113,7 +113,7 @@ impl LakeTable {
     }
 
     async fn follow(&self, lake: &Lake, follower: Follower, run: &str) -> Result<()> {
-        let version = i64::try_from(self.version()).unwrap_or(i64::MAX);
+        let version = self.version_position();
         let mut table = lake
             .open(&follower.table)
             .await?

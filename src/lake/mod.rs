@@ -36,7 +36,7 @@ pub use lookup::{KeySet, Match, hash_keys, lookup};
 pub use reader::{RowGroup, read_file, row_groups};
 pub use rewrite::{Rewrite, change_file, rewrite_without};
 pub use spec::TableSpec;
-pub use table::{DataFile, LakeTable};
+pub use table::{DataFile, LakeTable, signed};
 pub use writer::{FileWriter, TableWriter};
 
 /// A folder, or a place in an object store, that holds tables.

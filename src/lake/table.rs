@@ -86,6 +86,11 @@ impl LakeTable {
         self.table.version().unwrap_or_default()
     }
 
+    /// The version as a position, see [`super::Commit`].
+    pub fn version_position(&self) -> i64 {
+        signed(self.version())
+    }
+
     /// The schema of the table's data files.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
@@ -168,4 +173,9 @@ impl LakeTable {
 fn arrow_schema(name: &str, table: &DeltaTable) -> Result<SchemaRef> {
     let schema: Schema = table.snapshot().at(name)?.schema().as_ref().try_into_arrow().at(name)?;
     Ok(Arc::new(schema))
+}
+
+/// A version or a count as Delta's logs hold it.
+pub fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -15,7 +15,7 @@ use super::source_folder;
 use crate::contract::{Pipeline, Problem, Problems, Project};
 use crate::lake::TableSpec;
 use crate::ops;
-use crate::run::nearest;
+use crate::problem::suggest;
 use crate::silver::quarantine;
 
 /// A case, ready to be run.
@@ -195,12 +195,8 @@ impl Reader<'_> {
     }
 
     fn unknown_source(&mut self, path: &Path, name: &str) {
-        let names = self.pipeline.sources.iter().map(|source| source.name.clone());
-        let hint = nearest(name, names.clone()).map_or_else(
-            || format!("sources: {}", names.collect::<Vec<_>>().join(", ")),
-            |near| format!("did you mean '{near}'?"),
-        );
-        self.problem(path, format!("'{name}' is no source of the pipeline"), Some(hint));
+        let hint = suggest(name, self.pipeline.sources.iter().map(|source| source.name.as_str()));
+        self.problem(path, format!("'{name}' is no source of the pipeline"), hint);
     }
 
     fn files_below(&mut self, folder: &Path, to: &Path) -> Vec<Given> {
@@ -227,12 +223,8 @@ impl Reader<'_> {
                 continue;
             };
             let Some(spec) = self.tables.get(table) else {
-                let near = nearest(table, self.tables.keys().cloned());
-                self.problem(
-                    &entry.path,
-                    format!("there is no table '{table}'"),
-                    near.map(|near| format!("did you mean '{near}'?")),
-                );
+                let hint = suggest(table, self.tables.keys().map(String::as_str));
+                self.problem(&entry.path, format!("there is no table '{table}'"), hint);
                 continue;
             };
             match fs::read_to_string(&entry.path) {

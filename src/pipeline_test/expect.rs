@@ -21,7 +21,7 @@ use super::csv::{self, Record};
 use crate::contract::Problem;
 use crate::error::{Error, Result};
 use crate::lake::TableSpec;
-use crate::run::nearest;
+use crate::problem::suggest;
 
 /// The rows that a table must hold.
 #[derive(Debug)]
@@ -139,12 +139,8 @@ fn schema_of(heading: &Record, spec: &TableSpec) -> Result<SchemaRef, (String, O
     for name in &heading.fields {
         let name = name.as_deref().unwrap_or_default();
         let Some(column) = spec.columns.iter().find(|column| column.name == name) else {
-            let near = nearest(name, spec.columns.iter().map(|column| column.name.clone()));
-            let hint = near.map_or_else(
-                || format!("columns: {}", names(spec).join(", ")),
-                |near| format!("did you mean '{near}'?"),
-            );
-            return Err((format!("{} has no column '{name}'", spec.name), Some(hint)));
+            let hint = suggest(name, spec.columns.iter().map(|column| column.name.as_str()));
+            return Err((format!("{} has no column '{name}'", spec.name), hint));
         };
         if fields.iter().any(|field| field.name() == name) {
             return Err((format!("column '{name}' stands twice"), None));
@@ -152,10 +148,6 @@ fn schema_of(heading: &Record, spec: &TableSpec) -> Result<SchemaRef, (String, O
         fields.push(Field::new(name, column.data_type.clone(), true));
     }
     Ok(Arc::new(Schema::new(fields)))
-}
-
-fn names(spec: &TableSpec) -> Vec<&str> {
-    spec.columns.iter().map(|column| column.name.as_str()).collect()
 }
 
 /// One row, typed; or what does not fit.

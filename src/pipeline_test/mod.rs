@@ -13,7 +13,8 @@ use crate::contract::{Project, TableName};
 use crate::engine::Limits;
 use crate::error::{Error, Place, Result};
 use crate::lake::{Durability, Lake, read_file};
-use crate::run::{Options, Run, nearest};
+use crate::problem::suggest;
+use crate::run::{Options, Run};
 
 pub use case::{Case, load};
 pub use expect::Difference;
@@ -67,12 +68,11 @@ pub fn select(cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>> {
     let is_named = |case: &Case, name: &str| case.name == name || case.full_name() == name;
     for name in names {
         if !cases.iter().any(|case| is_named(case, name)) {
-            let near = nearest(name, cases.iter().map(|case| case.name.clone()));
+            let hint = suggest(name, cases.iter().map(|case| case.name.as_str()));
             let error = Error::usage(format!("there is no case '{name}'"));
-            return Err(match near {
-                Some(near) => error.hint(format!("did you mean '{near}'?")),
-                None => error.hint("a case is a folder pipelines/<pipeline>/tests/<case>"),
-            });
+            return Err(
+                error.hint(hint.unwrap_or_else(|| "a case is a folder pipelines/<pipeline>/tests/<case>".into()))
+            );
         }
     }
     let wanted = |case: &Case| names.is_empty() || names.iter().any(|name| is_named(case, name));
