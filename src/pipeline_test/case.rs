@@ -56,8 +56,7 @@ pub fn load(project: &Project, project_dir: &Path) -> Result<Vec<Case>, Problems
         let mut reader = Reader { root: project_dir, pipeline, tables: &tables, problems: &mut problems };
         cases.extend(reader.cases());
     }
-    problems.sort();
-    if problems.is_empty() { Ok(cases) } else { Err(Problems(problems)) }
+    if problems.is_empty() { Ok(cases) } else { Err(Problems::sorted(problems)) }
 }
 
 /// All tables that a run makes.
@@ -83,7 +82,7 @@ struct Entry {
 impl Reader<'_> {
     fn problem(&mut self, path: &Path, message: impl Into<String>, hint: Option<String>) {
         let path = path.strip_prefix(self.root).unwrap_or(path).display().to_string();
-        self.problems.push(Problem { path, line: 1, column: 1, message: message.into(), hint });
+        self.problems.push(Problem::of_file(path, message).with_hint(hint));
     }
 
     /// What a folder holds, sorted by name; hidden files and a README.md are no part of a case.

@@ -63,15 +63,14 @@ impl Expected {
     /// # Errors
     /// Every problem that the file has.
     pub fn parse(file: &str, text: &str, spec: &TableSpec) -> Result<Self, Vec<Problem>> {
-        let problem =
-            |line: u32, message: String| Problem { path: file.to_owned(), line, column: 1, message, hint: None };
+        let problem = |line: u32, message: String| Problem { line, ..Problem::of_file(file, message) };
         let mut records = csv::parse(text).map_err(|(line, what)| vec![problem(line, what.to_owned())])?.into_iter();
         let heading = records.next().ok_or_else(|| {
             let hint = "the first line names the columns to compare; no other line means no row";
-            vec![Problem { hint: Some(hint.to_owned()), ..problem(1, "the file is empty".to_owned()) }]
+            vec![problem(1, "the file is empty".to_owned()).with_hint(hint.to_owned())]
         })?;
         let schema =
-            schema_of(&heading, spec).map_err(|(what, hint)| vec![Problem { hint, ..problem(heading.line, what) }])?;
+            schema_of(&heading, spec).map_err(|(what, hint)| vec![problem(heading.line, what).with_hint(hint)])?;
         let (mut rows, mut lines, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for record in records {
             match row_of(&record, &schema) {
