@@ -1,5 +1,6 @@
 //! A table of the lake at one version.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -149,7 +150,8 @@ impl LakeTable {
         self.table.table_provider().with_session(Arc::new(ctx.state())).await.at(&self.name)
     }
 
-    /// The metadata action that gives the table the columns and description of a spec; `None` when it has them.
+    /// The metadata action that gives the table the columns, description and properties of a spec; `None` when it has
+    /// them.
     ///
     /// # Errors
     /// When a type has no counterpart in Delta.
@@ -157,7 +159,13 @@ impl LakeTable {
         let snapshot = self.table.snapshot().at(&self.name)?;
         let current = snapshot.metadata();
         let schema = spec.delta_schema()?;
-        if *snapshot.schema().as_ref() == schema && current.description() == Some(spec.description.as_str()) {
+        // A column that may no longer have statistics must not get them from another writer either.
+        let properties: HashMap<String, String> =
+            spec.properties().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        if *snapshot.schema().as_ref() == schema
+            && current.description() == Some(spec.description.as_str())
+            && *current.configuration() == properties
+        {
             return Ok(None);
         }
         let name = spec.name.rsplit('.').next().unwrap_or(&spec.name).to_owned();
