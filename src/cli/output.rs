@@ -29,6 +29,11 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Writes a line of progress to standard error. Nobody may be reading it any more; the work goes on.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 /// Prints one JSON document.
 ///
 /// # Errors

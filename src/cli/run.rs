@@ -87,7 +87,7 @@ fn progress() -> (Progress, ProgressBar) {
             fed.set_length(bytes);
         }
         ProgressEvent::Read { bytes } => fed.inc(bytes),
-        ProgressEvent::Done { report } if !interactive => eprintln!("{}", line(&report)),
+        ProgressEvent::Done { report } if !interactive => output::tell(&line(&report)),
         ProgressEvent::Done { .. } => {}
     };
     (Arc::new(progress), bar)

@@ -57,6 +57,18 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     }
 }
 
+/// How many keys changed since the table was last brought up to date; `None` when that cannot be told.
+///
+/// # Errors
+/// When storage fails.
+pub async fn changed_keys(run: &Run, table: &Table, target: &LakeTable) -> Result<Option<usize>> {
+    let Definition::ByKey { replace_by, inputs: keyed, .. } = &table.definition else { return Ok(None) };
+    let Some(inputs) = open_inputs(run, &table.inputs()).await? else { return Ok(Some(0)) };
+    let ctx = run.session_with_references(&[])?;
+    let seen = seen(target, keyed, &inputs).await?;
+    Ok(keys::changed(&ctx, table, replace_by, &seen).await?.map(|keys| keys.set.len()))
+}
+
 /// The inputs, each with the version that the table has seen.
 async fn seen<'a>(
     target: &LakeTable,

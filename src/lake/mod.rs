@@ -77,6 +77,10 @@ impl Lake {
             ))
             .hint("give a folder, for example --lake lake"));
         }
+        if let Some(code) = percent_code(&root) {
+            return Err(Error::usage(format!("lake '{location}': a lake's path cannot have '{code}' in it"))
+                .hint("Delta readers take it for another character: name the folder otherwise"));
+        }
         let store: Store = match durability {
             Durability::Full => Arc::new(DurableStore::default()),
             Durability::None => Arc::new(LocalFileSystem::new()),
@@ -195,6 +199,14 @@ impl Lake {
         names.sort();
         Ok(names)
     }
+}
+
+/// A percent sign with two hexadecimal digits that stands in a path itself, not only in its URI. Delta's libraries decode
+/// paths twice and would look elsewhere than they wrote.
+fn percent_code(root: &Url) -> Option<String> {
+    let codes = root.path().split("%25").skip(1);
+    let digits = codes.filter_map(|rest| rest.get(..2));
+    digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())).map(|digits| format!("%{digits}")).next()
 }
 
 /// Whether a local lake has a table of this name: a look at one folder, where asking Delta lists it.

@@ -134,7 +134,8 @@ impl Run {
             (self.progress)(ProgressEvent::Done { report: report.clone() });
             reports.push(report);
         }
-        let release = self.record(&reports, first.is_none()).await?;
+        let whole = tables.len() == self.project.tables.len();
+        let release = self.record(&reports, first.is_none(), whole).await?;
         let seconds = (Utc::now() - self.started).as_seconds_f64();
         Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, error: first })
     }

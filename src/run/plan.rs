@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{BATCH, Options, Run, Why, selected};
-use crate::bronze;
 use crate::contract::{Definition, Stage, Table, TableName};
 use crate::error::Result;
-use crate::lake::signed;
+use crate::lake::{LakeTable, signed};
+use crate::{bronze, gold};
 
 impl Run {
     /// What the run would do to each table, in words; nothing is changed.
@@ -38,19 +38,31 @@ impl Run {
         if why != Why::NewInput {
             return Ok(Some(format!("refresh: {}", why.as_str())));
         }
+        if let Some(name) = table.inputs().into_iter().find(|name| stale.contains(*name)) {
+            return Ok(Some(format!("refresh, if something of {name} changes")));
+        }
         for name in table.inputs() {
-            if stale.contains(name) {
-                return Ok(Some(format!("refresh, if something of {name} changes")));
-            }
             let Some(input) = self.lake.open(&name.to_string()).await? else { continue };
             let newest = match name.stage {
                 Stage::Bronze => input.position(BATCH).await?.unwrap_or_default(),
                 _ => signed(input.version()),
             };
             if target.position(&name.to_string()).await?.unwrap_or_default() < newest {
-                return Ok(Some(format!("refresh: {} in {name}", why.as_str())));
+                return self.plan_newer(table, &target, name).await;
             }
         }
         Ok(None)
+    }
+
+    /// A newer version of an input need not have other rows: it may record only how far the input has come.
+    async fn plan_newer(&self, table: &Table, target: &LakeTable, input: &TableName) -> Result<Option<String>> {
+        if !matches!(table.definition, Definition::ByKey { .. }) {
+            return Ok(Some(format!("refresh: {} in {input}", Why::NewInput.as_str())));
+        }
+        Ok(match gold::by_key::changed_keys(self, table, target).await? {
+            None => Some(format!("refresh: {}", Why::UnknownChanges.as_str())),
+            Some(0) => None,
+            Some(keys) => Some(format!("refresh {keys} keys: {} in {input}", Why::NewInput.as_str())),
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Records what a run did in the tables of `ops`, and publishes releases.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::PoisonError;
 
 use chrono::Utc;
@@ -40,21 +40,25 @@ impl Run {
         Ok(Some(ops::follower(&self.lake, &ops::expectations(), &rows).await?))
     }
 
-    /// Records what the run did, and publishes a release when all of it succeeded.
-    pub(super) async fn record(&self, reports: &[TableReport], succeeded: bool) -> Result<Option<i64>> {
+    /// Records what the run did, and publishes a release when all of it succeeded. A run of all tables also publishes what
+    /// a run before it left unpublished, because it was killed or failed at another table.
+    pub(super) async fn record(&self, reports: &[TableReport], succeeded: bool, whole: bool) -> Result<Option<i64>> {
         let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut rows = Vec::new();
         for report in reports.iter().filter(|report| committed.contains(&report.table) || report.error.is_some()) {
             rows.push(self.run_row(report).await?);
         }
-        if rows.is_empty() {
+        if !rows.is_empty() {
+            self.append(&ops::runs(), &rows, BTreeMap::new()).await?;
+        }
+        if !succeeded || (rows.is_empty() && !whole) {
             return Ok(None);
         }
-        self.append(&ops::runs(), &rows).await?;
-        if !succeeded || committed.is_empty() {
+        let versions = self.versions().await?;
+        if rows.is_empty() && self.is_published(&versions).await? {
             return Ok(None);
         }
-        self.publish().await.map(Some)
+        self.publish(versions).await.map(Some)
     }
 
     async fn run_row(&self, report: &TableReport) -> Result<RunRow> {
@@ -79,31 +83,49 @@ impl Run {
         })
     }
 
-    /// Publishes the versions that all tables of the project have now.
-    async fn publish(&self) -> Result<i64> {
+    /// The versions that all tables of the lake have now, those of ops aside.
+    async fn versions(&self) -> Result<BTreeMap<String, i64>> {
+        let mut versions = BTreeMap::new();
+        for name in self.lake.tables()?.into_iter().filter(|name| !name.starts_with("ops.")) {
+            if let Some(table) = self.lake.open(&name).await? {
+                versions.insert(name, signed(table.version()));
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Whether the newest release has these versions.
+    async fn is_published(&self, versions: &BTreeMap<String, i64>) -> Result<bool> {
+        let Some(releases) = self.lake.open(&ops::releases().name).await? else { return Ok(versions.is_empty()) };
+        for (table, version) in versions {
+            if releases.position(table).await? != Some(*version) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Publishes versions as a release; the commit records them as positions too, where they are found without reading.
+    async fn publish(&self, versions: BTreeMap<String, i64>) -> Result<i64> {
         let spec = ops::releases();
         let releases = self.lake.open_or_create(&spec).await?;
         // Each release is one commit, and creating the table is the commit before the first.
         let release = signed(releases.version()) + 1;
-        let mut rows = Vec::new();
-        for name in self.lake.tables()?.into_iter().filter(|name| !name.starts_with("ops.")) {
-            if let Some(table) = self.lake.open(&name).await? {
-                rows.push(ReleaseRow {
-                    release,
-                    run: self.id.clone(),
-                    table: name,
-                    version: signed(table.version()),
-                    published_at: self.started_micros(),
-                });
-            }
-        }
-        self.append(&spec, &rows).await?;
+        let row = |(table, version): (&String, &i64)| ReleaseRow {
+            release,
+            run: self.id.clone(),
+            table: table.clone(),
+            version: *version,
+            published_at: self.started_micros(),
+        };
+        let rows: Vec<ReleaseRow> = versions.iter().map(row).collect();
+        self.append(&spec, &rows, versions).await?;
         Ok(release)
     }
 
-    async fn append<T: Serialize>(&self, spec: &TableSpec, rows: &[T]) -> Result<()> {
+    async fn append<T: Serialize>(&self, spec: &TableSpec, rows: &[T], positions: BTreeMap<String, i64>) -> Result<()> {
         let adds = ops::write(&self.lake, spec, rows).await?;
         let mut table = self.lake.open_or_create(spec).await?;
-        table.commit(&self.lake, Commit { adds, run: self.id.clone(), ..Commit::default() }).await
+        table.commit(&self.lake, Commit { adds, positions, run: self.id.clone(), ..Commit::default() }).await
     }
 }
