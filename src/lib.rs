@@ -22,6 +22,10 @@ pub mod ops;
 pub mod engine;
 // Walks the tables and returns a report.
 pub mod run;
+// SQL over the lake, now or as it was.
+pub mod query;
+// What there is, how fresh, from what.
+pub mod inspect;
 // A pipeline's given/expect cases.
 pub mod pipeline_test;
 // Sample data, from a pipeline's `generate.toml`.

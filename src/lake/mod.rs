@@ -18,6 +18,7 @@ use crate::error::{Error, Place, Result};
 mod changes;
 mod commit;
 mod durable;
+mod history;
 mod lease;
 mod lookup;
 mod reader;
@@ -31,6 +32,7 @@ pub use deltalake::kernel::{Add, AddCDCFile};
 pub use changes::{Changed, changed_rows};
 pub use commit::{Commit, Follower};
 pub use durable::DurableStore;
+pub use history::TableVersion;
 pub use lease::Lease;
 pub use lookup::{KeySet, Match, hash_keys, lookup};
 pub use reader::{RowGroup, read_file, row_groups};
@@ -206,7 +208,10 @@ impl Lake {
 fn percent_code(root: &Url) -> Option<String> {
     let codes = root.path().split("%25").skip(1);
     let digits = codes.filter_map(|rest| rest.get(..2));
-    digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())).map(|digits| format!("%{digits}")).next()
+    digits
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .map(|digits| format!("%{digits}"))
+        .next()
 }
 
 /// Whether a local lake has a table of this name: a look at one folder, where asking Delta lists it.

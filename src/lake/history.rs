@@ -1,0 +1,133 @@
+//! What a table's log tells: its versions, its description, its properties.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use deltalake::kernel::{Action, CommitInfo};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{DataFile, LakeTable};
+use crate::error::{Place, Result};
+
+/// One version of a table, as its commit tells it.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableVersion {
+    /// Counts from 0.
+    pub version: u64,
+    /// When it was committed.
+    pub committed_at: Option<DateTime<Utc>>,
+    /// What Delta calls it, such as `WRITE`.
+    pub operation: String,
+    /// The run that committed it.
+    pub run: Option<String>,
+    /// Rows in the data files that it added; none where a file does not say.
+    pub rows_added: Option<u64>,
+    /// Rows in the data files that it removed; none where the log no longer says.
+    pub rows_removed: Option<u64>,
+    /// Data files that it added.
+    pub files_added: u64,
+    /// Data files that it removed.
+    pub files_removed: u64,
+}
+
+/// The actions of a commit that its history is made of.
+#[derive(Default)]
+struct Entry {
+    info: Option<CommitInfo>,
+    adds: Vec<DataFile>,
+    removes: Vec<String>,
+}
+
+impl LakeTable {
+    /// The newest versions up to this one, the newest first: `limit` of them, or as many as the log still has.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn versions(&self, limit: usize) -> Result<Vec<TableVersion>> {
+        let mut entries: Vec<(u64, Entry)> = Vec::new();
+        // A commit that removes a file does not say how many rows it had: the older one that added it does.
+        let mut wanted: HashSet<String> = HashSet::new();
+        let mut rows: HashMap<String, Option<u64>> = HashMap::new();
+        for version in (0..=self.version()).rev() {
+            let is_shown = entries.len() < limit;
+            if !is_shown && wanted.is_empty() {
+                break;
+            }
+            let Some(entry) = self.entry(version).await? else { break };
+            for add in &entry.adds {
+                if wanted.remove(&add.path) || is_shown {
+                    rows.insert(add.path.clone(), add.rows);
+                }
+            }
+            if is_shown {
+                wanted.extend(entry.removes.iter().cloned());
+                entries.push((version, entry));
+            }
+        }
+        Ok(entries.into_iter().map(|(version, entry)| entry.into_version(version, &rows)).collect())
+    }
+
+    /// When this version was committed; none when the log no longer says.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn committed_at(&self) -> Result<Option<DateTime<Utc>>> {
+        Ok(self.entry(self.version()).await?.and_then(|entry| entry.committed_at()))
+    }
+
+    async fn entry(&self, version: u64) -> Result<Option<Entry>> {
+        let bytes = self.delta().log_store().read_commit_entry(version).await.at(&self.name)?;
+        bytes.map(|bytes| Entry::parse(&bytes).at(format!("{}: version {version}", self.name))).transpose()
+    }
+
+    /// What stands on the table.
+    ///
+    /// # Errors
+    /// When the snapshot is not loaded.
+    pub fn description(&self) -> Result<String> {
+        Ok(self.delta().snapshot().at(&self.name)?.metadata().description().unwrap_or_default().to_owned())
+    }
+
+    /// The Delta table properties.
+    ///
+    /// # Errors
+    /// When the snapshot is not loaded.
+    pub fn properties(&self) -> Result<BTreeMap<String, String>> {
+        let metadata = self.delta().snapshot().at(&self.name)?.metadata();
+        Ok(metadata.configuration().iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+impl Entry {
+    fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut entry = Self::default();
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line)? {
+                Action::CommitInfo(info) => entry.info = Some(info),
+                Action::Add(add) => entry.adds.push(DataFile::of(add)),
+                Action::Remove(remove) => entry.removes.push(remove.path),
+                _ => {}
+            }
+        }
+        Ok(entry)
+    }
+
+    fn committed_at(&self) -> Option<DateTime<Utc>> {
+        DateTime::from_timestamp_millis(self.info.as_ref()?.timestamp?)
+    }
+
+    fn into_version(self, version: u64, rows: &HashMap<String, Option<u64>>) -> TableVersion {
+        let run = self.info.as_ref().and_then(|info| info.info.get("medalha.run")).and_then(Value::as_str);
+        TableVersion {
+            version,
+            committed_at: self.committed_at(),
+            operation: self.info.as_ref().and_then(|info| info.operation.clone()).unwrap_or_default(),
+            run: run.filter(|run| !run.is_empty()).map(str::to_owned),
+            rows_added: self.adds.iter().map(|add| add.rows).sum(),
+            rows_removed: self.removes.iter().map(|path| rows.get(path).copied().flatten()).sum(),
+            files_added: self.adds.len() as u64,
+            files_removed: self.removes.len() as u64,
+        }
+    }
+}
