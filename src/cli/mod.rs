@@ -12,10 +12,17 @@ use crate::error::{Error, Result};
 use crate::lake::{Durability, Lake};
 use crate::pipeline_test::{self, Case};
 
+mod catalog;
 mod check;
+mod describe;
 mod generate;
+mod history;
+mod lineage;
 mod output;
+mod query;
+mod rows;
 mod run;
+mod status;
 mod test;
 
 /// A clinical lakehouse in one binary: files in; checked, transactional Delta tables out.
@@ -31,6 +38,7 @@ pub struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Where the tables are
     #[arg(long, global = true, default_value = "lake", value_name = "URI")]
@@ -69,6 +77,12 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Test(test::TestArgs),
+    Status(status::StatusArgs),
+    History(history::HistoryArgs),
+    Catalog(catalog::CatalogArgs),
+    Describe(describe::DescribeArgs),
+    Lineage(lineage::LineageArgs),
+    Query(query::QueryArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -81,6 +95,12 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Run(args) => run::run(&cli.global, &args).await,
         Command::Check(args) => check::check(&cli.global, &args),
         Command::Test(args) => test::test(&cli.global, &args).await,
+        Command::Status(args) => status::status(&cli.global, &args).await,
+        Command::History(args) => history::history(&cli.global, &args).await,
+        Command::Catalog(args) => catalog::catalog(&cli.global, &args).await,
+        Command::Describe(args) => describe::describe(&cli.global, &args).await,
+        Command::Lineage(args) => lineage::lineage(&cli.global, &args),
+        Command::Query(args) => query::query(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
@@ -32,6 +33,38 @@ pub fn print(text: &str) -> Result<()> {
 /// Writes a line of progress to standard error. Nobody may be reading it any more; the work goes on.
 pub fn tell(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Standard output as a place to write to, that knows how writing to it failed.
+#[derive(Debug, Default)]
+pub struct Pipe {
+    failure: Option<ErrorKind>,
+}
+
+impl Pipe {
+    /// How writing failed, if it did.
+    pub fn failure(&self) -> Option<ErrorKind> {
+        self.failure
+    }
+
+    fn noted<T>(&mut self, result: std::io::Result<T>) -> std::io::Result<T> {
+        if let Err(error) = &result {
+            self.failure = Some(error.kind());
+        }
+        result
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let result = std::io::stdout().lock().write(bytes);
+        self.noted(result)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let result = std::io::stdout().lock().flush();
+        self.noted(result)
+    }
 }
 
 /// Prints one JSON document.
@@ -70,6 +103,16 @@ pub fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A time to the second, UTC.
+pub fn time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A number of bytes in the largest unit that leaves at least one; units are powers of 1024.
+pub fn bytes(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
 }
 
 #[cfg(test)]
