@@ -111,12 +111,14 @@ impl Run {
         let releases = self.lake.open_or_create(&spec).await?;
         // Each release is one commit, and creating the table is the commit before the first.
         let release = signed(releases.version()) + 1;
+        // Not when the run began: until now, readers could not see what it holds.
+        let published_at = Utc::now().timestamp_micros();
         let row = |(table, version): (&String, &i64)| ReleaseRow {
             release,
             run: self.id.clone(),
             table: table.clone(),
             version: *version,
-            published_at: self.started_micros(),
+            published_at,
         };
         let rows: Vec<ReleaseRow> = versions.iter().map(row).collect();
         self.append(&spec, &rows, versions).await?;

@@ -1,5 +1,6 @@
+-- Not DATE_TRUNC: it goes through nanoseconds, in which no date after 2262 can be told.
 SELECT
-  CAST(DATE_TRUNC('month', labelled_date) AS DATE) AS month,
+  MAKE_DATE(DATE_PART('year', labelled_date), DATE_PART('month', labelled_date), 1) AS month,
   COALESCE(classification, 'unknown') AS classification,
   COALESCE(labelling_method, 'unknown') AS labelling_method,
   COUNT(*) FILTER (WHERE value) AS positive,
@@ -8,6 +9,6 @@ SELECT
 FROM silver.exam_labels
 WHERE labelled_date IS NOT NULL
 GROUP BY
-  CAST(DATE_TRUNC('month', labelled_date) AS DATE),
+  MAKE_DATE(DATE_PART('year', labelled_date), DATE_PART('month', labelled_date), 1),
   COALESCE(classification, 'unknown'),
   COALESCE(labelling_method, 'unknown')
