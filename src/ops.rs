@@ -45,7 +45,7 @@ pub struct ExpectationRow {
     pub run: String,
     /// The table.
     pub table: String,
-    /// The expectation; `*` is the table as a whole, `readable` whether the record is a JSON object.
+    /// The expectation; `*` is the table as a whole, `readable` whether the record could be read.
     pub expectation: String,
     /// `warn`, `quarantine` or `fail`.
     pub severity: String,
@@ -171,7 +171,7 @@ pub fn expectations() -> TableSpec {
             text(
                 "expectation",
                 true,
-                "The expectation; * is the table as a whole: passed or quarantined; readable: the record is a JSON object.",
+                "The expectation; * is the table as a whole: passed or quarantined; readable: the record could be read.",
             ),
             text("severity", true, "warn, quarantine or fail."),
             number("input", true, "Rows that were looked at."),

@@ -14,7 +14,7 @@ use crate::error::{Error, Place, Result};
 use crate::lake::{Commit, LakeTable, TableSpec};
 use crate::ops::{self, FileRow};
 use crate::run::{BATCH, ProgressEvent, Run, TableReport};
-use crate::source::{FileEntry, HashingReader, list_files};
+use crate::source::{FileEntry, HashingReader, Shape, list_files};
 use ledger::{Event, Ledger};
 use read::{BatchInfo, Looked, read_files};
 
@@ -43,7 +43,9 @@ pub async fn ingest(run: &Run, table: &Table) -> Result<TableReport> {
     let total = to_read.iter().map(|(file, _)| file.size).sum();
     (run.progress)(ProgressEvent::Reading { table: table.name.to_string(), bytes: total });
     let threads = run.limits.threads;
-    let (read, adds) = read_files(to_read, &target, &spec, batch.clone(), threads, &run.progress).await?;
+    let columns = run.payload_of(&table.name)?.iter().map(|field| field.name().clone()).collect();
+    let shape = Shape { format: source.format.clone(), columns };
+    let (read, adds) = read_files(to_read, shape, &target, &spec, batch.clone(), threads, &run.progress).await?;
     looked.extend(read);
     // A file that could not be opened is tried at each run; told once is enough.
     looked.retain(|file| file.event != Event::Unreadable || !ledger.has_seen(&file.file));
@@ -175,11 +177,11 @@ fn reason(looked: &Looked) -> Option<String> {
         Some(contents) => contents,
     }
     .summary;
-    let first: Vec<String> = summary.faults.iter().map(ToString::to_string).collect();
-    let more = summary.fault_count.saturating_sub(first.len() as u64);
-    match (first.is_empty(), more) {
-        (true, _) => None,
-        (false, 0) => Some(first.join("; ")),
-        (false, more) => Some(format!("{}; and {more} more", first.join("; "))),
+    let more = summary.fault_count.saturating_sub(summary.faults.len() as u64);
+    let faults = summary.faults.iter().map(ToString::to_string);
+    let mut parts: Vec<String> = summary.header.iter().cloned().chain(faults).collect();
+    if more > 0 {
+        parts.push(format!("and {more} more"));
     }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }

@@ -16,7 +16,7 @@ use super::ledger::Event;
 use crate::error::{Error, Place, Result};
 use crate::lake::{Add, LakeTable, TableSpec, TableWriter};
 use crate::run::{Progress, ProgressEvent};
-use crate::source::{Contents, FileEntry, ReadError, read_records};
+use crate::source::{Contents, FileEntry, ReadError, Record, Shape, read_records};
 
 /// Bytes of payload, or records, after which a batch is handed to a writer.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -60,6 +60,7 @@ pub struct BatchInfo {
 /// When a file cannot be read to its end, or storage fails: then nothing of the batch may be committed.
 pub async fn read_files(
     files: Vec<(FileEntry, Event)>,
+    shape: Shape,
     table: &LakeTable,
     spec: &TableSpec,
     batch: BatchInfo,
@@ -69,12 +70,13 @@ pub async fn read_files(
     let (sender, receiver) = mpsc::channel::<RecordBatch>(WAITING);
     let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
     let queue = Arc::new(Mutex::new(VecDeque::from(files)));
+    let shape = Arc::new(shape);
     let schema = spec.arrow_schema();
     let readers: Vec<_> = (0..threads)
         .map(|_| {
-            let (queue, sender, progress) = (queue.clone(), sender.clone(), progress.clone());
+            let (queue, shape, sender, progress) = (queue.clone(), shape.clone(), sender.clone(), progress.clone());
             let builder = Builder::new(schema.clone(), batch.clone());
-            tokio::task::spawn_blocking(move || read_queue(&queue, builder, &sender, &progress))
+            tokio::task::spawn_blocking(move || read_queue(&queue, &shape, builder, &sender, &progress))
         })
         .collect();
     drop(sender);
@@ -107,6 +109,7 @@ pub async fn read_files(
 
 fn read_queue(
     queue: &Mutex<VecDeque<(FileEntry, Event)>>,
+    shape: &Shape,
     mut builder: Builder,
     sender: &mpsc::Sender<RecordBatch>,
     progress: &Progress,
@@ -115,7 +118,7 @@ fn read_queue(
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     while let Some((file, event)) = next() {
         let size = file.size;
-        looked.extend(read_file(file, event, &mut builder, sender)?);
+        looked.extend(read_file(file, event, shape, &mut builder, sender)?);
         progress(ProgressEvent::Read { bytes: size });
     }
     builder.send(sender)?;
@@ -125,6 +128,7 @@ fn read_queue(
 fn read_file(
     file: FileEntry,
     event: Event,
+    shape: &Shape,
     builder: &mut Builder,
     sender: &mpsc::Sender<RecordBatch>,
 ) -> Result<Option<Looked>> {
@@ -137,8 +141,8 @@ fn read_file(
         }
     };
     let mut row = 0;
-    let contents = read_records(opened, |bytes, _intact| {
-        builder.add(&file.uri, row, bytes);
+    let contents = read_records(opened, shape, |record| {
+        builder.add(&file.uri, row, &record);
         row += 1;
         if builder.is_full() { builder.send(sender) } else { Ok(()) }
     });
@@ -155,6 +159,7 @@ struct Builder {
     batch: BatchInfo,
     payload: StringBuilder,
     payload_bytes: BinaryBuilder,
+    payload_fault: StringBuilder,
     source: StringBuilder,
     row: Int64Builder,
     bytes: usize,
@@ -168,6 +173,7 @@ impl Builder {
             batch,
             payload: StringBuilder::new(),
             payload_bytes: BinaryBuilder::new(),
+            payload_fault: StringBuilder::new(),
             source: StringBuilder::new(),
             row: Int64Builder::new(),
             bytes: 0,
@@ -175,20 +181,13 @@ impl Builder {
         }
     }
 
-    fn add(&mut self, source: &str, row: i64, record: &[u8]) {
-        match std::str::from_utf8(record) {
-            Ok(text) => {
-                self.payload.append_value(text);
-                self.payload_bytes.append_null();
-            }
-            Err(_) => {
-                self.payload.append_null();
-                self.payload_bytes.append_value(record);
-            }
-        }
+    fn add(&mut self, source: &str, row: i64, record: &Record<'_>) {
+        self.payload.append_option(record.payload);
+        self.payload_bytes.append_option(record.bytes);
+        self.payload_fault.append_option(record.fault.map(|fault| fault.reason()));
         self.source.append_value(source);
         self.row.append_value(row);
-        self.bytes += record.len();
+        self.bytes += record.payload.map_or(0, str::len) + record.bytes.map_or(0, <[u8]>::len);
         self.rows += 1;
     }
 
@@ -204,6 +203,7 @@ impl Builder {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.payload.finish()),
             Arc::new(self.payload_bytes.finish()),
+            Arc::new(self.payload_fault.finish()),
             Arc::new(self.source.finish()),
             Arc::new(self.row.finish()),
             Arc::new(Int64Array::from(vec![self.batch.number; self.rows])),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Fields, SchemaRef};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::define::{Defined, define};
@@ -13,7 +13,7 @@ use super::plan::Planner;
 use super::raw::{self, At};
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
-use super::{Definition, Pipeline, Project, Query, Reference, Source, Table, TableName, query, reference};
+use super::{Definition, Format, Pipeline, Project, Query, Reference, Source, Table, TableName, csv, query, reference};
 use crate::problem::{File, Place, Problem, suggest};
 use arrow::datatypes::DataType;
 
@@ -165,14 +165,18 @@ where
 fn check_sources(pipelines: &[Read<'_>], drafts: &[Draft<'_>], problems: &mut Vec<Problem>) {
     for (folder, pipeline, places) in pipelines {
         let own = drafts.iter().filter(|draft| draft.pipeline == pipeline.name);
-        let used: Vec<(&Draft<'_>, &At<String>)> = own
+        let used: Vec<(&Draft<'_>, &At<String>, &At<Fields>)> = own
             .filter_map(|draft| match &draft.kind {
-                Kind::Bronze { source, .. } => Some((draft, source.as_ref()?)),
+                Kind::Bronze { source, payload } => Some((draft, source.as_ref()?, payload)),
                 Kind::Derived(_) => None,
             })
             .collect();
-        for (draft, At { value, at }) in &used {
-            if !pipeline.sources.iter().any(|source| source.name == *value) {
+        for (draft, At { value, at }, payload) in &used {
+            let source = pipeline.sources.iter().find(|source| source.name == *value);
+            if let Some(Format::Csv(options)) = source.map(|source| &source.format) {
+                csv::check_payload(options, &payload.value, draft.contract, payload.at, problems);
+            }
+            if source.is_none() {
                 let hint = suggest(value, pipeline.sources.iter().map(|source| source.name.as_str()));
                 problems.push(draft.contract.problem(*at, format!("unknown source '{value}'")).with_hint(hint));
             }
@@ -181,7 +185,7 @@ fn check_sources(pipelines: &[Read<'_>], drafts: &[Draft<'_>], problems: &mut Ve
             continue;
         };
         for (source, at) in pipeline.sources.iter().zip(places) {
-            if !used.iter().any(|(_, At { value, .. })| *value == source.name) {
+            if !used.iter().any(|(_, At { value, .. }, _)| *value == source.name) {
                 let hint = format!("write bronze/<table>.toml with source = \"{}\"", source.name);
                 let message = format!("no bronze table reads source '{}'", source.name);
                 problems.push(file.problem(*at, message).with_hint(hint));
@@ -237,7 +241,7 @@ fn order_tables(
 fn definition(draft: &Draft<'_>, derived: Option<Definition>) -> Option<Definition> {
     match &draft.kind {
         Kind::Bronze { source, payload } => {
-            Some(Definition::Bronze { source: source.as_ref()?.value.clone(), payload: payload.clone() })
+            Some(Definition::Bronze { source: source.as_ref()?.value.clone(), payload: payload.value.clone() })
         }
         Kind::Derived(_) => derived,
     }
@@ -284,7 +288,7 @@ fn fingerprint(draft: &Draft<'_>, definition: &Definition, drafts: &[Draft<'_>],
     for input in inputs {
         let bronze = drafts.iter().find(|draft| draft.name == input).map(|draft| &draft.kind);
         if let Some(Kind::Bronze { payload, .. }) = bronze {
-            add(&type_name(&DataType::Struct(payload.clone())));
+            add(&type_name(&DataType::Struct(payload.value.clone())));
         }
     }
     hash.digest()

@@ -10,11 +10,13 @@ use arrow::datatypes::{DataType, Fields, SchemaRef};
 use deltalake::datafusion::logical_expr::Expr;
 
 pub use crate::problem::{Problem, Problems};
+pub use csv::CsvOptions;
 pub use query::BadValue;
 pub use reference::Reference;
 pub use types::{SYSTEM_COLUMNS, bronze_schema, parse_type};
 
 mod compile;
+mod csv;
 mod define;
 mod equal;
 mod graph;
@@ -114,10 +116,12 @@ pub enum SourceKind {
 }
 
 /// How a source's bytes hold records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// Arrays of objects, single objects and NDJSON; plain, `.gz` or `.zst`.
     Json,
+    /// Lines of fields; plain, `.gz` or `.zst`.
+    Csv(CsvOptions),
 }
 
 /// A stage of the flow; a stage reads only itself and those before it.

@@ -6,7 +6,7 @@ use toml_span::value::{Key, Table, ValueInner};
 use toml_span::{ErrorKind, Value};
 
 use super::types::{TYPES, parse_type};
-use super::{Format, Severity, SourceKind};
+use super::{Format, Severity, SourceKind, csv};
 use crate::problem::{File, Problem, suggest};
 use arrow::datatypes::DataType;
 
@@ -93,7 +93,7 @@ pub(super) fn pipeline(file: &File, problems: &mut Vec<Problem>) -> Option<RawPi
             let source = RawSource {
                 description: reader.description(),
                 kind: reader.choice("kind", &[("files", SourceKind::Files)]).map_or(SourceKind::Files, |at| at.value),
-                format: reader.choice("format", &[("json", Format::Json)]).map_or(Format::Json, |at| at.value),
+                format: csv::format(&mut reader),
                 path: reader.required("path"),
                 name,
             };
@@ -137,7 +137,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         let mut reader = Reader { file, at: name.at, table, known: Vec::new(), problems };
         raw.columns.push(RawColumn {
             data_type: reader.data_type("type"),
-            required: reader.flag("required"),
+            required: reader.flag("required").unwrap_or_default(),
             comment: reader.required("comment").map_or_else(String::new, |at| at.value),
             name,
         });
@@ -194,27 +194,43 @@ impl<'a, 'p> Reader<'a, 'p> {
         self.table.remove_entry(key)
     }
 
-    fn report(&mut self, at: usize, message: String) {
-        self.problems.push(self.file.problem(at, message));
+    /// A reader of a table inside this one.
+    pub fn within(&mut self, at: usize, table: Table<'a>) -> Reader<'a, '_> {
+        Reader { file: self.file, at, table, known: Vec::new(), problems: self.problems }
+    }
+
+    /// Where the table stands.
+    pub fn place(&self) -> usize {
+        self.at
+    }
+
+    pub fn report(&mut self, at: usize, message: impl Into<String>, hint: Option<String>) {
+        self.problems.push(self.file.problem(at, message).with_hint(hint));
     }
 
     fn mismatch(&mut self, key: &str, wanted: &str, found: &ValueInner<'_>, at: usize) {
-        self.report(at, format!("'{key}' is of type {}, not {wanted}", found.type_str()));
+        self.report(at, format!("'{key}' is of type {}, not {wanted}", found.type_str()), None);
     }
 
     fn missing(&mut self, key: &str) {
-        self.report(self.at, format!("'{key}' is missing"));
+        self.report(self.at, format!("'{key}' is missing"), None);
     }
 
     /// A text that may be missing, but not empty.
     pub fn optional(&mut self, key: &'static str) -> Option<At<String>> {
+        let text = self.text(key)?;
+        if text.value.trim().is_empty() {
+            self.report(text.at, format!("'{key}' is empty"), None);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A text that may be missing or empty.
+    pub fn text(&mut self, key: &'static str) -> Option<At<String>> {
         let (_, mut value) = self.take(key)?;
         let at = value.span.start;
         match value.take() {
-            ValueInner::String(text) if text.trim().is_empty() => {
-                self.report(at, format!("'{key}' is empty"));
-                None
-            }
             ValueInner::String(text) => Some(At { value: text.into_owned(), at }),
             other => {
                 self.mismatch(key, "string", &other, at);
@@ -237,20 +253,29 @@ impl<'a, 'p> Reader<'a, 'p> {
         self.required("description").map_or_else(String::new, |at| at.value)
     }
 
-    fn flag(&mut self, key: &'static str) -> bool {
-        let Some((_, mut value)) = self.take(key) else {
-            return false;
-        };
+    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let (_, mut value) = self.take(key)?;
         match value.take() {
-            ValueInner::Boolean(flag) => flag,
+            ValueInner::Boolean(flag) => Some(flag),
             other => {
                 self.mismatch(key, "boolean", &other, value.span.start);
-                false
+                None
             }
         }
     }
 
-    fn names(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
+    /// A list of different texts that may be missing, but not empty.
+    pub fn names(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
+        let before = self.problems.len();
+        let names = self.list(key)?;
+        if names.value.is_empty() && self.problems.len() == before {
+            self.report(names.at, format!("'{key}' is empty"), None);
+        }
+        Some(names)
+    }
+
+    /// A list of different texts that may be missing or empty.
+    pub fn list(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
         let (_, mut value) = self.take(key)?;
         let at = value.span.start;
         let items = match value.take() {
@@ -260,15 +285,12 @@ impl<'a, 'p> Reader<'a, 'p> {
                 return Some(At { value: Vec::new(), at });
             }
         };
-        if items.is_empty() {
-            self.report(at, format!("'{key}' is empty"));
-        }
         let mut names: Vec<At<String>> = Vec::new();
         for mut item in items {
             let at = item.span.start;
             match item.take() {
                 ValueInner::String(name) if names.iter().any(|known| known.value == name) => {
-                    self.report(at, format!("'{name}' stands twice in '{key}'"));
+                    self.report(at, format!("'{name}' stands twice in '{key}'"), None);
                 }
                 ValueInner::String(name) => names.push(At { value: name.into_owned(), at }),
                 other => self.mismatch(key, "a list of strings", &other, at),
@@ -277,7 +299,7 @@ impl<'a, 'p> Reader<'a, 'p> {
         Some(At { value: names, at })
     }
 
-    fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<At<T>> {
+    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<At<T>> {
         let At { value, at } = self.required(key)?;
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) {
             return Some(At { value: *choice, at });
@@ -299,18 +321,23 @@ impl<'a, 'p> Reader<'a, 'p> {
         }
     }
 
-    /// The sub-tables of a table, in the order of the file; a missing table has none.
-    pub fn tables(&mut self, key: &'static str) -> Vec<(At<String>, Table<'a>)> {
-        let Some((_, mut value)) = self.take(key) else {
-            return Vec::new();
-        };
+    /// A table inside the table, which may be missing.
+    pub fn table(&mut self, key: &'static str) -> Option<At<Table<'a>>> {
+        let (_, mut value) = self.take(key)?;
         let at = value.span.start;
-        let table = match value.take() {
-            ValueInner::Table(table) => table,
+        match value.take() {
+            ValueInner::Table(table) => Some(At { value: table, at }),
             other => {
                 self.mismatch(key, "table", &other, at);
-                return Vec::new();
+                None
             }
+        }
+    }
+
+    /// The sub-tables of a table, in the order of the file; a missing table has none.
+    pub fn tables(&mut self, key: &'static str) -> Vec<(At<String>, Table<'a>)> {
+        let Some(At { value: table, .. }) = self.table(key) else {
+            return Vec::new();
         };
         let mut tables = Vec::new();
         for (name, mut value) in table {

@@ -31,7 +31,7 @@ pub(super) struct Draft<'a> {
 }
 
 pub(super) enum Kind {
-    Bronze { source: Option<At<String>>, payload: Fields },
+    Bronze { source: Option<At<String>>, payload: At<Fields> },
     Derived(RawTable),
 }
 
@@ -49,7 +49,7 @@ pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Ve
         key: Vec::new(),
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
         expectations: Vec::new(),
-        kind: Kind::Bronze { source: None, payload: Fields::empty() },
+        kind: Kind::Bronze { source: None, payload: At { value: Fields::empty(), at: 0 } },
         schema: None,
         sound: false,
     };
@@ -78,14 +78,14 @@ impl Draft<'_> {
                 } else {
                     self.schema = Some(bronze_schema(&fields));
                 }
-                fields
+                At { value: fields, at }
             }
             Some(At { value, at }) => {
                 let message = format!("the payload is {}, not STRUCT<…>", type_name(&value));
                 problems.push(self.contract.problem(at, message));
-                Fields::empty()
+                At { value: Fields::empty(), at }
             }
-            None => Fields::empty(),
+            None => At { value: Fields::empty(), at: 0 },
         };
         self.kind = Kind::Bronze { source: raw.source, payload };
     }

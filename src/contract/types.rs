@@ -46,8 +46,14 @@ pub(super) fn bronze_columns() -> Vec<Column> {
     };
     let system = |name: &str, comment: &str| column(name, system_type(name), true, comment);
     vec![
-        column("payload", DataType::Utf8, false, "the record as it came"),
-        column("payload_bytes", DataType::Binary, false, "the record when it is not UTF-8"),
+        column("payload", DataType::Utf8, false, "the record as it came; of CSV, its texts by column, as JSON"),
+        column(
+            "payload_bytes",
+            DataType::Binary,
+            false,
+            "the record byte for byte, where payload is not: CSV, or not UTF-8",
+        ),
+        column("payload_fault", DataType::Utf8, false, "why the record could not be taken apart, and at which line"),
         system("_source", "URI of the file or object that the record came from"),
         system("_row", "the record's position in its source"),
         system("_batch", "the batch that brought the record, from 1 a source"),

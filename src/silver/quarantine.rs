@@ -37,8 +37,13 @@ pub fn spec() -> TableSpec {
         columns: vec![
             column("table", DataType::Utf8, true, "The table that the row was meant for."),
             column("reasons", reasons, true, "The expectations that it failed, or why it could not be read."),
-            column("payload", DataType::Utf8, false, "The record as it came; of a derived table, the row as JSON."),
-            column("payload_bytes", DataType::Binary, false, "The record as it came, when it is not UTF-8."),
+            column("payload", DataType::Utf8, false, "The record as in bronze; of a derived table, the row as JSON."),
+            column(
+                "payload_bytes",
+                DataType::Binary,
+                false,
+                "The record byte for byte, when it could not be read and payload is not.",
+            ),
             column("_source", DataType::Utf8, true, "Where the record came from: a URI, or the input table."),
             column("_row", DataType::Int64, false, "The record's position in its source, from 0."),
             column("_batch", DataType::Int64, false, "The batch that brought the record."),

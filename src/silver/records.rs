@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringViewArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray, StringViewArray, UInt32Array,
+};
 use arrow::compute::{filter_record_batch, kernels::cmp, take_record_batch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use deltalake::datafusion::catalog::TableProvider;
@@ -90,15 +92,21 @@ impl Records {
         let mut decoder = Decoder::new(&self.payload)?;
         let texts: &StringViewArray = stored.column(PAYLOAD).as_string_view();
         let mut read = Vec::with_capacity(stored.num_rows());
-        let mut unreadable: Vec<(u32, Unreadable)> = Vec::new();
+        let faults: &StringArray = stored.column(PAYLOAD_FAULT).as_string();
+        let mut unreadable: Vec<(u32, String)> = Vec::new();
         let mut hashes = Vec::with_capacity(stored.num_rows());
         for (row, text) in texts.iter().enumerate() {
+            // A record with a fault is not looked at: its text might by chance be JSON.
+            if faults.is_valid(row) {
+                unreadable.push((row as u32, faults.value(row).to_owned()));
+                continue;
+            }
             match text.map_or(Err(Unreadable::NotUtf8), |text| decoder.read(text).map(|()| text)) {
                 Ok(text) => {
                     read.push(row as u32);
                     hashes.push(xxh3_64(text.as_bytes()) as i64);
                 }
-                Err(reason) => unreadable.push((row as u32, reason)),
+                Err(reason) => unreadable.push((row as u32, reason.to_string())),
             }
         }
         if !unreadable.is_empty() {
@@ -112,7 +120,7 @@ impl Records {
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 
-    async fn set_aside(&self, stored: &RecordBatch, unreadable: &[(u32, Unreadable)]) -> Result<()> {
+    async fn set_aside(&self, stored: &RecordBatch, unreadable: &[(u32, String)]) -> Result<()> {
         let rows: Vec<u32> = unreadable.iter().map(|(row, _)| *row).collect();
         let rows = take_record_batch(stored, &UInt32Array::from(rows))?;
         let reasons = unreadable.iter().map(|(_, reason)| vec![format!("unreadable: {reason}")]).collect::<Vec<_>>();
@@ -148,10 +156,11 @@ impl PartitionStream for Share {
 /// Places of the columns of [`stored_schema`].
 const PAYLOAD: usize = 0;
 const PAYLOAD_BYTES: usize = 1;
-const SOURCE: usize = 2;
-const ROW: usize = 3;
-const BATCH: usize = 4;
-const INGESTED_AT: usize = 5;
+const PAYLOAD_FAULT: usize = 2;
+const SOURCE: usize = 3;
+const ROW: usize = 4;
+const BATCH: usize = 5;
+const INGESTED_AT: usize = 6;
 
 /// How a bronze file is read: payloads as views, so that they pass through SQL without being copied.
 fn stored_schema() -> SchemaRef {
@@ -159,6 +168,7 @@ fn stored_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("payload", DataType::Utf8View, true),
         Field::new("payload_bytes", DataType::Binary, true),
+        Field::new("payload_fault", DataType::Utf8, true),
         Field::new("_source", DataType::Utf8, false),
         Field::new("_row", DataType::Int64, false),
         Field::new("_batch", DataType::Int64, false),

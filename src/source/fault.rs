@@ -22,11 +22,31 @@ pub enum FaultKind {
     TooLarge,
     /// The compressed data cannot be unpacked to its end.
     Damaged,
+    /// A CSV record with too few or too many fields.
+    Ragged {
+        /// Fields of the record.
+        found: usize,
+        /// Columns of the file.
+        expected: usize,
+    },
+    /// A quote of a CSV record is not closed, or text follows a closing one.
+    Quote,
+    /// Bytes that the encoding of this name does not know.
+    Encoding(&'static str),
+    /// The first line has none of the contract's columns, or cannot be read.
+    NoHeader,
 }
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Ragged { found, expected } => {
+                let fields = if *found == 1 { "field" } else { "fields" };
+                return write!(f, "{found} {fields}, not {expected}");
+            }
+            Self::Encoding(name) => return write!(f, "not {name}"),
+            Self::Quote => "a quote is not closed, or text follows it",
+            Self::NoHeader => "no header with the contract's columns",
             Self::Empty => "the file is empty",
             Self::Truncated => "the array or its last record is not closed",
             Self::Broken => "a bracket or a string of the record is not closed",
@@ -48,11 +68,27 @@ pub struct Fault {
     pub at: u64,
     /// Pieces that were handed out before: the position, from 0, of the piece that has the fault.
     pub row: u64,
+    /// The line, from 1, that the piece begins at, where the format has lines.
+    pub line: Option<u64>,
+}
+
+impl Fault {
+    /// The fault as it is told of the piece itself, whose position is known.
+    pub fn reason(&self) -> String {
+        match self.line {
+            Some(line) => format!("{}, line {line}", self.kind),
+            None => self.kind.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (record {}, byte {})", self.kind, self.row, self.at)
+        write!(f, "{} (record {}, ", self.kind, self.row)?;
+        if let Some(line) = self.line {
+            write!(f, "line {line}, ")?;
+        }
+        write!(f, "byte {})", self.at)
     }
 }
 
@@ -65,6 +101,8 @@ pub struct Summary {
     pub broken: u64,
     /// Bytes of the unpacked input.
     pub bytes: u64,
+    /// How the header of a CSV file differs from the contract, in one line.
+    pub header: Option<String>,
     /// The first faults, at most 8, in the order in which they were found.
     pub faults: Vec<Fault>,
     /// All faults, those that `faults` has no room for included.
@@ -88,7 +126,7 @@ mod tests {
     fn first_faults_are_kept_and_all_are_counted() {
         let mut summary = Summary::default();
         for row in 0..20 {
-            summary.add(Fault { kind: FaultKind::Broken, at: row * 10, row });
+            summary.add(Fault { kind: FaultKind::Broken, at: row * 10, row, line: None });
         }
         assert_eq!(summary.fault_count, 20);
         assert_eq!(summary.faults.len(), KEPT_FAULTS);
@@ -96,5 +134,13 @@ mod tests {
             summary.faults[7].to_string(),
             "a bracket or a string of the record is not closed (record 7, byte 70)"
         );
+    }
+
+    #[test]
+    fn a_fault_of_a_line_names_it() {
+        let kind = FaultKind::Ragged { found: 5, expected: 8 };
+        let fault = Fault { kind, at: 320, row: 5, line: Some(7) };
+        assert_eq!(fault.to_string(), "5 fields, not 8 (record 5, line 7, byte 320)");
+        assert_eq!(fault.reason(), "5 fields, not 8, line 7");
     }
 }

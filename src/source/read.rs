@@ -2,9 +2,40 @@
 
 use std::io::{self, Read};
 
+use super::csv;
 use super::decompress::{HashingReader, open};
-use super::fault::Summary;
+use super::fault::{Fault, Summary};
 use super::split::split;
+use crate::contract::Format;
+
+/// What the contract says of a source's files.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// How they hold records.
+    pub format: Format,
+    /// The columns that it knows: what a header is compared with.
+    pub columns: Vec<String>,
+}
+
+/// A record as it is handed out.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// The record for silver to read, JSON if it is sound; where it has a fault, its text as it came; `None` when that is
+    /// no text.
+    pub payload: Option<&'a str>,
+    /// The record byte for byte, where `payload` is not.
+    pub bytes: Option<&'a [u8]>,
+    /// Why it could not be taken apart.
+    pub fault: Option<Fault>,
+}
+
+impl<'a> Record<'a> {
+    /// A piece of JSON: whether it is sound, whoever parses it will tell.
+    fn of_json(bytes: &'a [u8]) -> Self {
+        let payload = std::str::from_utf8(bytes).ok();
+        Self { payload, bytes: payload.is_none().then_some(bytes), fault: None }
+    }
+}
 
 /// What a stored file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,22 +61,24 @@ pub enum ReadError<E> {
 
 /// Reads a file, plain or compressed, and hands out its records in order, byte for byte.
 ///
-/// `on_record` is given the bytes and whether they are intact. An intact piece is a whole
-/// element of the array or a whole object, as far as brackets and strings tell; it may
-/// still be no JSON. Every byte of the input but white space, separators, the brackets of
-/// the outer arrays and a byte order mark is in exactly one piece.
+/// Every byte of the input is in exactly one record, but for a byte order mark, white space
+/// and separators between records, the brackets of JSON's outer arrays and CSV's header.
 ///
 /// # Errors
 /// When the stored bytes cannot be read or `on_record` fails; what was handed out until
 /// then is not the whole file. A file of wrong content is no error: see [`Summary::faults`].
-pub fn read_records<R, E, F>(reader: R, on_record: F) -> Result<Contents, ReadError<E>>
+pub fn read_records<R, E, F>(reader: R, shape: &Shape, mut on_record: F) -> Result<Contents, ReadError<E>>
 where
     R: Read + Send,
-    F: FnMut(&[u8], bool) -> Result<(), E>,
+    F: FnMut(Record<'_>) -> Result<(), E>,
 {
     let mut stored = HashingReader::new(reader);
     let plain = open(&mut stored).map_err(ReadError::Read)?;
-    let summary = split(plain, on_record).map_err(ReadError::Record)?;
+    let summary = match &shape.format {
+        Format::Json => split(plain, |bytes, _| on_record(Record::of_json(bytes))),
+        Format::Csv(options) => csv::split(plain, options, &shape.columns, on_record),
+    };
+    let summary = summary.map_err(ReadError::Record)?;
     let (content_hash, bytes) = stored.finish().map_err(ReadError::Read)?;
     Ok(Contents { summary, content_hash, bytes })
 }
@@ -57,10 +90,13 @@ mod tests {
     use super::super::fault::FaultKind;
     use super::*;
 
-    fn records(stored: &[u8]) -> (Vec<(String, bool)>, Contents) {
+    const JSON: Shape = Shape { format: Format::Json, columns: Vec::new() };
+
+    fn records(stored: &[u8]) -> (Vec<String>, Contents) {
         let mut records = Vec::new();
-        let contents = read_records(stored, |bytes, intact| {
-            records.push((String::from_utf8_lossy(bytes).into_owned(), intact));
+        let contents = read_records(stored, &JSON, |record| {
+            let bytes = record.bytes.or(record.payload.map(str::as_bytes)).unwrap_or_default();
+            records.push(String::from_utf8_lossy(bytes).into_owned());
             Ok::<_, io::Error>(())
         });
         (records, contents.unwrap())
@@ -109,7 +145,7 @@ mod tests {
             let kinds: Vec<_> = contents.summary.faults.iter().map(|f| f.kind).collect();
             assert!(kinds.contains(&FaultKind::Damaged) && !kinds.contains(&FaultKind::Truncated));
             let both = found.iter().zip(plain.lines());
-            let good = both.take_while(|(found, line)| found.1 && found.0 == *line).count();
+            let good = both.take_while(|(found, line)| found == line).count();
             assert!(good > 5_000, "{good} of {}", found.len());
             if stored != flipped {
                 assert!(good + 1 >= found.len(), "{good} of {}", found.len());
@@ -132,7 +168,7 @@ mod tests {
             }
         }
         for stored in [gzip(lines(100).as_bytes()), lines(100).into_bytes(), b"{".to_vec()] {
-            let result = read_records(Failing(&stored[..stored.len() - 1]), |_, _| Ok::<_, io::Error>(()));
+            let result = read_records(Failing(&stored[..stored.len() - 1]), &JSON, |_| Ok::<_, io::Error>(()));
             assert_eq!(result.unwrap_err().to_string(), "cannot be read: the disk is gone");
         }
     }
@@ -140,7 +176,7 @@ mod tests {
     #[test]
     fn the_receiver_can_stop() {
         let mut seen = 0;
-        let result = read_records(lines(10).as_bytes(), |_, _| {
+        let result = read_records(lines(10).as_bytes(), &JSON, |_| {
             seen += 1;
             if seen == 3 { Err("full") } else { Ok(()) }
         });

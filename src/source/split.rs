@@ -301,7 +301,7 @@ where
         // Damaged data ends anywhere; that is one fault, not two.
         if kind != FaultKind::Truncated || !self.buffer.failed() {
             let (at, row) = (self.buffer.offset(), self.summary.records);
-            self.summary.add(Fault { kind, at, row });
+            self.summary.add(Fault { kind, at, row, line: None });
         }
     }
 }
@@ -449,7 +449,7 @@ mod tests {
         for input in [&b" PK\x03\x04\0\n{ "[..], b"\xff\xfe{\0}\0", b"\xfe\xff\0{\0}"] {
             let (pieces, summary) = cut_with(input, 3, LIMITS);
             assert_eq!(pieces, [(input.to_vec(), false)]);
-            assert_eq!(summary.faults, [Fault { kind: Binary, at: 0, row: 0 }]);
+            assert_eq!(summary.faults, [Fault { kind: Binary, at: 0, row: 0, line: None }]);
         }
         let late = format!("{{\"a\":\"{}\0\"}}", "x".repeat(LIMITS.probe));
         expect(&late, &[&late], &[]);
@@ -460,7 +460,7 @@ mod tests {
     #[test]
     fn faults_say_where() {
         let (_, summary) = cut("\u{feff}[{\"a\":1},\n{\"b\":\"\n");
-        assert_eq!(summary.faults, [Fault { kind: Broken, at: 13, row: 1 }]);
+        assert_eq!(summary.faults, [Fault { kind: Broken, at: 13, row: 1, line: None }]);
         let (_, summary) = cut(&"{\n".repeat(100));
         assert_eq!((summary.fault_count, summary.faults.len()), (100, 8));
     }
