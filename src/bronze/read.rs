@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{
@@ -117,9 +117,7 @@ fn read_queue(
     let mut looked = Vec::new();
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     while let Some((file, event)) = next() {
-        let size = file.size;
-        looked.extend(read_file(file, event, shape, &mut builder, sender)?);
-        progress(ProgressEvent::Read { bytes: size });
+        looked.extend(read_file(file, event, shape, &mut builder, sender, progress)?);
     }
     builder.send(sender)?;
     Ok(looked)
@@ -131,6 +129,7 @@ fn read_file(
     shape: &Shape,
     builder: &mut Builder,
     sender: &mpsc::Sender<RecordBatch>,
+    progress: &Progress,
 ) -> Result<Option<Looked>> {
     let opened = match File::open(&file.path) {
         Ok(opened) => opened,
@@ -141,7 +140,7 @@ fn read_file(
         }
     };
     let mut row = 0;
-    let contents = read_records(opened, shape, |record| {
+    let contents = read_records(Watched { file: opened, progress }, shape, |record| {
         builder.add(&file.uri, row, &record);
         row += 1;
         if builder.is_full() { builder.send(sender) } else { Ok(()) }
@@ -150,6 +149,20 @@ fn read_file(
         Ok(contents) => Ok(Some(Looked { file, event, contents: Some(contents), hash: None, problem: None })),
         Err(ReadError::Record(error)) => Err(error),
         Err(error @ ReadError::Read(_)) => Err(Error::failed(error.to_string())).at(file.path.display()),
+    }
+}
+
+/// A file that tells how far it was read.
+struct Watched<'a> {
+    file: File,
+    progress: &'a Progress,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read(into)?;
+        (self.progress)(ProgressEvent::Read { bytes: count as u64 });
+        Ok(count)
     }
 }
 

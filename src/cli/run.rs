@@ -69,7 +69,7 @@ fn print_plan(plan: &[(String, String)], format: Format) -> Result<()> {
 
 /// A bar for a person, lines for a file, and who feeds them.
 fn progress() -> (Progress, ProgressBar) {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(spinner());
     let interactive = output::is_interactive();
     if interactive {
         bar.enable_steady_tick(Duration::from_millis(120));
