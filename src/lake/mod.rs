@@ -206,7 +206,10 @@ impl Lake {
 fn percent_code(root: &Url) -> Option<String> {
     let codes = root.path().split("%25").skip(1);
     let digits = codes.filter_map(|rest| rest.get(..2));
-    digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit())).map(|digits| format!("%{digits}")).next()
+    digits
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .map(|digits| format!("%{digits}"))
+        .next()
 }
 
 /// Whether a local lake has a table of this name: a look at one folder, where asking Delta lists it.
