@@ -68,7 +68,7 @@ pub struct RunRow {
     pub table: String,
     /// `bronze`, `silver` or `gold`.
     pub stage: String,
-    /// `done` or `failed`.
+    /// `done`, `failed` or `left out`.
     pub status: String,
     /// Why the table was refreshed.
     pub cause: Option<String>,
@@ -191,7 +191,7 @@ pub fn runs() -> TableSpec {
             text("run", true, "The run."),
             text("table", true, "The table."),
             text("stage", true, "bronze, silver or gold."),
-            text("status", true, "done or failed."),
+            text("status", true, "done, failed, or left out because an input failed."),
             text("cause", false, "Why the table was refreshed."),
             number("input", true, "Rows in."),
             number("passed", true, "Rows that passed."),

@@ -10,7 +10,7 @@ use super::Global;
 use super::output::{self, Format};
 use crate::contract::Stage;
 use crate::error::Result;
-use crate::run::{Options, Progress, ProgressEvent, Run, RunReport, TableReport};
+use crate::run::{Options, Progress, ProgressEvent, Run, RunReport, TableReport, Why};
 
 /// Bring the lake up to date: take in what is new, and refresh what depends on it
 #[derive(Debug, Args)]
@@ -37,7 +37,7 @@ pub struct RunArgs {
 /// Runs and prints the summary.
 ///
 /// # Errors
-/// The first error of a table, after the summary.
+/// The first error of a table, after the summary; the others are told before it.
 pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     let options = Options { stage: args.stage, select: args.select.clone(), full_refresh: args.full_refresh };
     let (progress, bar) = progress();
@@ -52,7 +52,12 @@ pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
         Format::Json => output::print_json(&report)?,
         Format::Text => output::print(&summary(&report))?,
     }
-    report.error.map_or(Ok(()), Err)
+    let mut errors = report.errors.into_iter();
+    let first = errors.next();
+    for other in errors {
+        output::tell(&format!("error: {other}"));
+    }
+    first.map_or(Ok(()), Err)
 }
 
 fn print_plan(plan: &[(String, String)], format: Format) -> Result<()> {
@@ -104,10 +109,9 @@ fn bytes_bar() -> ProgressStyle {
 
 /// A table's report in a line.
 fn line(report: &TableReport) -> String {
-    match (&report.error, report.why) {
-        (Some(_), _) => format!("{}: failed", report.table),
-        (None, None) => format!("{}: nothing new", report.table),
-        (None, Some(why)) => format!(
+    match report.why {
+        None => format!("{}: {}", report.table, report.status.as_str()),
+        Some(why) => format!(
             "{}: {}: {} in, {} passed, {} quarantined, {} written, {} replaced",
             report.table,
             why.as_str(),
@@ -123,11 +127,7 @@ fn line(report: &TableReport) -> String {
 fn summary(report: &RunReport) -> String {
     let mut table = output::table(&["table", "rows in", "passed", "quarantined", "written", "replaced", ""]);
     for row in &report.tables {
-        let note = match (&row.error, row.why) {
-            (Some(_), _) => "failed",
-            (None, Some(why)) => why.as_str(),
-            (None, None) => "nothing new",
-        };
+        let note = row.why.map_or(row.status.as_str(), Why::as_str);
         let mut cells = vec![comfy_table::Cell::new(&row.table)];
         cells.extend([row.input, row.passed, row.quarantined, row.written, row.replaced].map(output::number));
         cells.push(comfy_table::Cell::new(note));
@@ -139,7 +139,7 @@ fn summary(report: &RunReport) -> String {
     }
     let end = match report.release {
         Some(release) => format!("\nrelease {release}, {:.2} s", report.seconds),
-        None if report.error.is_some() => format!("\nno release: not all tables succeeded, {:.2} s", report.seconds),
+        None if !report.errors.is_empty() => format!("\nno release: not all tables succeeded, {:.2} s", report.seconds),
         None => format!("\nnothing new, nothing committed, {:.2} s", report.seconds),
     };
     text + &end

@@ -135,7 +135,7 @@ async fn differences(project: Arc<Project>, case: &Case, limits: Limits) -> Resu
         deliver(step, &data)?;
         let data = data.to_string_lossy().into_owned();
         let run = Run::new(lake.clone(), project.clone(), data, limits, Arc::new(|_| {}));
-        let ended = run.execute(&options).await.and_then(|report| report.error.map_or(Ok(()), Err));
+        let ended = run.execute(&options).await.and_then(|report| report.errors.into_iter().next().map_or(Ok(()), Err));
         ended.at(format!("run {number}"))?;
     }
     let mut differences = Vec::new();

@@ -74,7 +74,7 @@ impl Asked {
         let project = Arc::new(contract::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap());
         let data = folder.path().join("data").to_str().unwrap().to_owned();
         let run = Run::new(lake.clone(), project.clone(), data, Limits::default(), Arc::new(|_| {}));
-        assert!(run.execute(&Options::default()).await.unwrap().error.is_none());
+        assert!(run.execute(&Options::default()).await.unwrap().errors.is_empty());
         Self { _folder: folder, reader: Reader::new(lake, Limits::default()), project }
     }
 

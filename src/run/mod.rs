@@ -20,7 +20,7 @@ mod record;
 mod report;
 mod select;
 
-pub use report::{ExpectationReport, RunReport, TableReport, Why};
+pub use report::{ExpectationReport, RunReport, Status, TableReport, Why};
 pub use select::selected;
 
 /// The position under which a table records the fingerprint of the contract that it was computed by.
@@ -107,13 +107,12 @@ impl Run {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
         let _lease = Lease::take(&self.lake)?;
-        let (mut reports, mut broken, mut first) = (Vec::new(), BTreeSet::new(), None);
+        let (mut reports, mut broken, mut errors) = (Vec::new(), BTreeSet::new(), Vec::new());
         for name in &tables {
             let Some(table) = self.project.table(name) else { continue };
             if let Some(input) = table.inputs().into_iter().find(|input| broken.contains(*input)) {
-                let error = Error::failed(format!("{name}: left out, because {input} failed"));
                 broken.insert(name.clone());
-                reports.push(TableReport::failed(table, &error));
+                reports.push(TableReport::left_out(table, input));
                 continue;
             }
             (self.progress)(ProgressEvent::Table { name: name.to_string() });
@@ -124,10 +123,9 @@ impl Run {
                     report
                 }
                 Err(error) => {
-                    tracing::error!("{}", error.without_values());
                     broken.insert(name.clone());
                     let report = TableReport::failed(table, &error);
-                    first.get_or_insert(error);
+                    errors.push(error);
                     report
                 }
             };
@@ -135,9 +133,9 @@ impl Run {
             reports.push(report);
         }
         let whole = tables.len() == self.project.tables.len();
-        let release = self.record(&reports, first.is_none(), whole).await?;
+        let release = self.record(&reports, errors.is_empty(), whole).await?;
         let seconds = (Utc::now() - self.started).as_seconds_f64();
-        Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, error: first })
+        Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })
     }
 
     async fn refresh(&self, table: &Table) -> Result<TableReport> {

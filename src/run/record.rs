@@ -69,7 +69,7 @@ impl Run {
             run: self.id.clone(),
             table: report.table.clone(),
             stage: report.stage.to_owned(),
-            status: if error.is_some() { "failed" } else { "done" }.to_owned(),
+            status: report.status.as_str().to_owned(),
             cause: report.why.map(|why| why.as_str().to_owned()),
             input: signed(report.input),
             passed: signed(report.passed),

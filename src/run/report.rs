@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::contract::Table;
+use crate::contract::{Table, TableName};
 use crate::error::Error;
 use crate::lake::{Add, DataFile};
 use crate::ops::FileRow;
@@ -39,6 +39,32 @@ impl Why {
     }
 }
 
+/// What became of a table in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It was refreshed.
+    Done,
+    /// There was nothing to do.
+    Unchanged,
+    /// It failed, and is as it was.
+    Failed,
+    /// An input of it failed.
+    LeftOut,
+}
+
+impl Status {
+    /// The status in words, as in `ops.runs`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Done => "done",
+            Status::Unchanged => "nothing new",
+            Status::Failed => "failed",
+            Status::LeftOut => "left out",
+        }
+    }
+}
+
 /// What one expectation found.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExpectationReport {
@@ -57,7 +83,9 @@ pub struct TableReport {
     pub table: String,
     /// Its stage.
     pub stage: &'static str,
-    /// Why it was refreshed; none when there was nothing to do.
+    /// What became of it.
+    pub status: Status,
+    /// Why it was refreshed; none when it was not.
     pub why: Option<Why>,
     /// Rows in.
     pub input: u64,
@@ -84,6 +112,7 @@ impl TableReport {
         Self {
             table: table.name.to_string(),
             stage: table.name.stage.as_str(),
+            status: if why.is_some() { Status::Done } else { Status::Unchanged },
             why,
             input: 0,
             passed: 0,
@@ -104,7 +133,13 @@ impl TableReport {
 
     /// The table failed.
     pub(super) fn failed(table: &Table, error: &Error) -> Self {
-        Self { error: Some(error.to_string()), ..Self::new(table, None) }
+        Self { status: Status::Failed, error: Some(error.to_string()), ..Self::new(table, None) }
+    }
+
+    /// An input failed.
+    pub(super) fn left_out(table: &Table, input: &TableName) -> Self {
+        let error = Some(format!("{}: left out, because {input} failed", table.name));
+        Self { status: Status::LeftOut, error, ..Self::new(table, None) }
     }
 
     /// Files were looked at.
@@ -175,7 +210,7 @@ pub struct RunReport {
     pub release: Option<i64>,
     /// Seconds.
     pub seconds: f64,
-    /// The first error's kind decides the exit code.
+    /// What failed, a table; the first one's kind decides the exit code.
     #[serde(skip)]
-    pub error: Option<Error>,
+    pub errors: Vec<Error>,
 }

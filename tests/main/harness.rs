@@ -140,7 +140,7 @@ impl Sandbox {
         let limits = Limits { memory: 64 << 20, threads: 2 };
         let run = Run::new(self.lake(), project, data, limits, Arc::new(|_| {}));
         let report = self.runtime.block_on(run.execute(options)).unwrap();
-        assert!(report.error.is_none(), "{}", report.error.unwrap());
+        assert!(report.errors.is_empty(), "{}", report.errors[0]);
         report
     }
 
