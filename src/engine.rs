@@ -38,7 +38,9 @@ impl Default for Limits {
 pub fn session(limits: Limits) -> Result<SessionContext> {
     let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory), NAMED_CONSUMERS);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
-    Ok(SessionContext::new_with_config_rt(config(limits.threads), runtime))
+    // With one partition, DataFusion builds a join's hash table from its left side, whatever its size: from all records of a
+    // run, where a reference is on the right. With two it takes the side that is known to be small.
+    Ok(SessionContext::new_with_config_rt(config(limits.threads.max(2)), runtime))
 }
 
 fn config(partitions: usize) -> SessionConfig {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use deltalake::datafusion::common::{Column, JoinType};
+use arrow::datatypes::{Field, Schema};
+use deltalake::datafusion::common::JoinType;
 use deltalake::datafusion::dataframe::DataFrame;
 use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::logical_expr::{Expr, Operator, binary_expr};
-use deltalake::datafusion::prelude::{SessionContext, lit};
+use deltalake::datafusion::prelude::{SessionContext, ident, lit};
 use deltalake::datafusion::scalar::ScalarValue;
 use tokio::sync::Mutex;
 
@@ -146,13 +147,16 @@ fn listed(rows: DataFrame, key: &Expr, keys: &RecordBatch) -> Result<DataFrame> 
 }
 
 fn joined(ctx: &SessionContext, rows: DataFrame, key: &[Expr], keys: &RecordBatch) -> Result<DataFrame> {
-    let table = MemTable::try_new(keys.schema(), vec![vec![keys.clone()]])?;
-    let keys = ctx.read_table(Arc::new(table))?.alias("_changed")?;
-    let names = keys.schema().columns();
+    // Key expressions name columns of the input without its name, so the keys must have other names than these.
+    let names: Vec<String> = (0..key.len()).map(|index| format!("_changed_{index}")).collect();
+    let fields =
+        names.iter().zip(keys.columns()).map(|(name, column)| Field::new(name, column.data_type().clone(), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let keys = RecordBatch::try_new(schema.clone(), keys.columns().to_vec())?;
+    let keys = ctx.read_table(Arc::new(MemTable::try_new(schema, vec![vec![keys]])?))?;
     let on = key.iter().zip(names).map(|(key, name)| {
-        let name = Expr::Column(Column::new(Some("_changed"), name.name));
         // A key may be NULL, and NULL = NULL is not TRUE.
-        binary_expr(key.clone(), Operator::IsNotDistinctFrom, name)
+        binary_expr(key.clone(), Operator::IsNotDistinctFrom, ident(name))
     });
     Ok(rows.join_on(keys, JoinType::LeftSemi, on)?)
 }
