@@ -13,6 +13,11 @@ use crate::error::Result;
 /// How many of the largest users of memory an error names when the limit is reached.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN;
 
+/// DataFusion's setting of the bytes up to which a join's side counts as small. A reference has to.
+const SMALL_SIDE: &str = "datafusion.optimizer.hash_join_single_partition_threshold";
+/// The share of memory that a small side may take.
+const SMALL_SIDE_SHARE: usize = 8;
+
 /// What an engine may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -40,7 +45,8 @@ pub fn session(limits: Limits) -> Result<SessionContext> {
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
     // With one partition, DataFusion builds a join's hash table from its left side, whatever its size: from all records of a
     // run, where a reference is on the right. With two it takes the side that is known to be small.
-    Ok(SessionContext::new_with_config_rt(config(limits.threads.max(2)), runtime))
+    let config = config(limits.threads.max(2)).set_usize(SMALL_SIDE, limits.memory / SMALL_SIDE_SHARE);
+    Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
 fn config(partitions: usize) -> SessionConfig {
