@@ -135,11 +135,21 @@ impl Sandbox {
 
     /// A run within the test's own process, which is faster; it must succeed.
     pub fn run_in_process(&self, options: &Options) -> RunReport {
+        self.run_in_tasks(options, 2)
+    }
+
+    /// The same in so many tasks.
+    pub fn run_in_tasks(&self, options: &Options, threads: usize) -> RunReport {
         let project = Arc::new(contract::load(&self.project).unwrap());
         let data = self.path("data").display().to_string();
-        let limits = Limits { memory: 64 << 20, threads: 2 };
+        let limits = Limits { memory: 64 << 20, threads };
         let run = Run::new(self.lake(), project, data, limits, Arc::new(|_| {}));
-        let report = self.runtime.block_on(run.execute(options)).unwrap();
+        // Unoptimised, the planning of SQL takes more stack than a test's thread has.
+        let report = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(16 << 20);
+            let report = thread.spawn_scoped(scope, || self.runtime.block_on(run.execute(options)));
+            report.unwrap().join().unwrap().unwrap()
+        });
         assert!(report.errors.is_empty(), "{}", report.errors[0]);
         report
     }

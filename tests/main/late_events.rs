@@ -288,12 +288,14 @@ fn assert_computed(sandbox: &Sandbox, records: &[Record]) {
 }
 
 /// Each version's rows are those of the version before, less what the feed says went, with what it says came.
-fn assert_feed(sandbox: &Sandbox) {
-    for table in sandbox.tables(&["silver", "gold"]) {
-        let newest = sandbox.table(&table, None);
-        let mut rows = sandbox.rows_at(&table, Some(0));
+pub fn assert_feed(sandbox: &Sandbox, tables: &[String]) {
+    for table in tables {
+        let newest = sandbox.table(table, None);
+        let mut rows = sandbox.rows_at(table, Some(0));
         for version in 1..=newest.version() {
-            for change in changes(sandbox, &table, version) {
+            let changes = changes(sandbox, table, version);
+            assert_updates_are_pairs(&changes, &format!("{table} at {version}"));
+            for change in changes {
                 let columns: Vec<&str> = change.as_object().unwrap().keys().map(String::as_str).collect();
                 let own: Vec<&str> = columns.iter().copied().filter(|name| !FEED.contains(name)).collect();
                 let row = project(&change, &own);
@@ -305,10 +307,19 @@ fn assert_feed(sandbox: &Sandbox) {
                     _ => rows.push(row),
                 }
             }
-            let held = sandbox.rows_at(&table, Some(version));
+            let held = sandbox.rows_at(table, Some(version));
             assert_same(&sorted(rows.clone()), &held, &format!("the change data feed of {table} at {version}"));
         }
     }
+}
+
+/// An update has a row before and one after, of the same key: its first column, in the tables that have updates.
+fn assert_updates_are_pairs(changes: &[Value], what: &str) {
+    let keys = |kind: &str| {
+        let of_kind = changes.iter().filter(|change| change["_change_type"] == kind);
+        sorted(of_kind.map(|change| change.as_object().unwrap().values().next().unwrap().clone()).collect())
+    };
+    assert_same(&keys("update_postimage"), &keys("update_preimage"), &format!("keys of updates: {what}"));
 }
 
 const FEED: [&str; 3] = ["_change_type", "_commit_version", "_commit_timestamp"];
@@ -336,7 +347,7 @@ fn check(history: &History) {
     assert_computed(&fresh, &history.otherwise);
     let increments = in_increments(history);
     increments.assert_same_rows(&fresh, "increments (left) and one run over everything");
-    assert_feed(&increments);
+    assert_feed(&increments, &increments.tables(&["silver", "gold"]));
     let before = increments.listing();
     let again = increments.run_in_process(&Options::default());
     assert!(again.release.is_none());

@@ -9,3 +9,4 @@ mod crash;
 mod ingest;
 mod late_events;
 mod new_table;
+mod volume;
