@@ -63,7 +63,7 @@ fn rows_that_lose_after_they_were_written_are_taken_out() {
     sandbox.run_in_tasks(&Options::default(), 1);
     let row = |id: u32| {
         let newest = if id < EXAMS { 10 + EVENTS - 1 } else { 0 };
-        let held = if id % 2 == 0 { [0, 5, 90][id as usize % 3] } else { 0 };
+        let held = if id.is_multiple_of(2) { [0, 5, 90][id as usize % 3] } else { 0 };
         let at = newest.max(held);
         let second = 40 + at;
         let time = format!("2001-09-09T01:{:02}:{:02}Z", 46 + second / 60, second % 60);
