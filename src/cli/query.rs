@@ -9,9 +9,9 @@ use deltalake::datafusion::execution::SendableRecordBatchStream;
 
 use super::output::{self, Pipe};
 use super::{Global, rows};
+use crate::contract::type_name;
 use crate::contract::{Project, Query};
 use crate::error::{Error, Place, Result};
-use crate::inspect::type_name;
 use crate::query::{Answer, AsOf, Encoding, Reader, Statement, Values, near, write};
 
 /// Ask a question in SQL, or by the name of a query that the project has; only reads

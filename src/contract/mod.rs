@@ -13,7 +13,7 @@ pub use crate::problem::{Problem, Problems};
 pub use csv::CsvOptions;
 pub use query::BadValue;
 pub use reference::Reference;
-pub use types::{SYSTEM_COLUMNS, bronze_schema, parse_type};
+pub use types::{SYSTEM_COLUMNS, bronze_schema, parse_type, type_name};
 
 mod compile;
 mod csv;

@@ -229,7 +229,7 @@ impl Parser<'_> {
 }
 
 /// The type as a contract writes it; Arrow's own name for types that contracts do not know.
-pub(super) fn type_name(data_type: &DataType) -> String {
+pub fn type_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "STRING".into(),
         DataType::Boolean => "BOOLEAN".into(),

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::Field;
 use serde::Serialize;
 
 use super::tables_of;
-use crate::contract::{Definition, Project, Table};
+use crate::contract::{Definition, Project, Table, type_name};
 use crate::error::Result;
 use crate::lake::{LakeTable, TableSpec};
 use crate::query::{Reader, Values};
@@ -213,34 +213,4 @@ async fn nulls(reader: &Reader, table: &TableInfo) -> Result<Vec<u64>> {
     }
     let rows: Vec<Row> = reader.select(&sql, &Values::default()).await?;
     Ok(rows.into_iter().next().map(|row| row.nulls).unwrap_or_default())
-}
-
-/// A type as contracts write it.
-pub fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 => "STRING".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float32 => "FLOAT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "TIMESTAMP".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
-        DataType::List(item) => format!("ARRAY<{}>", type_name(item.data_type())),
-        DataType::Struct(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|field| format!("{} {}", field.name(), type_name(field.data_type()))).collect();
-            format!("STRUCT<{}>", fields.join(", "))
-        }
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(pair) if pair.len() == 2 => {
-                format!("MAP<{}, {}>", type_name(pair[0].data_type()), type_name(pair[1].data_type()))
-            }
-            other => other.to_string(),
-        },
-        // BOOLEAN, BINARY, and what only tables of others have.
-        other => other.to_string().to_uppercase(),
-    }
 }

@@ -5,7 +5,7 @@ mod history;
 mod lineage;
 mod status;
 
-pub use catalog::{ColumnInfo, Contract, Description, ExpectationInfo, TableInfo, catalog, describe, type_name};
+pub use catalog::{ColumnInfo, Contract, Description, ExpectationInfo, TableInfo, catalog, describe};
 pub use history::{HistoryRow, history};
 pub use lineage::{Edge, EdgeKind, Graph, Node, NodeKind};
 pub use status::{LastRun, Status, TableStatus, status};

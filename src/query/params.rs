@@ -9,9 +9,9 @@ use deltalake::datafusion::logical_expr::{Expr, LogicalPlan};
 use deltalake::datafusion::scalar::ScalarValue;
 
 use super::{fault, near};
+use crate::contract::type_name;
 use crate::contract::{BadValue, Param, Project, Query};
 use crate::error::{Error, Result};
-use crate::inspect::type_name;
 
 /// The values of a statement's parameters.
 #[derive(Debug, Clone, Default)]
