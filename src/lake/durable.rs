@@ -149,10 +149,7 @@ async fn sync(path: PathBuf) -> Result<()> {
 /// Writes a file under another name, syncs it, and gives it its own.
 fn put(path: &FilePath, payload: &PutPayload, create: bool) -> io::Result<()> {
     let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
-    if !folder.is_dir() {
-        fs::create_dir_all(folder)?;
-        sync_folder(folder)?;
-    }
+    create_folder(folder)?;
     // Names with '#' and digits are what a local store uses, and hides from listings, until a file is whole.
     let mut staged = path.as_os_str().to_owned();
     let number = STAGED.fetch_add(1, Ordering::Relaxed);
@@ -166,6 +163,16 @@ fn put(path: &FilePath, payload: &PutPayload, create: bool) -> io::Result<()> {
     }
     result?;
     sync_folder(path)
+}
+
+/// Makes a folder and those above it that are missing, and syncs each folder that names a new one.
+fn create_folder(folder: &FilePath) -> io::Result<()> {
+    let missing: Vec<&FilePath> = folder.ancestors().take_while(|above| !above.is_dir()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    missing.into_iter().rev().try_for_each(sync_folder)
 }
 
 fn stage(path: &FilePath, payload: &PutPayload) -> io::Result<()> {
