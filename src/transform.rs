@@ -105,15 +105,6 @@ impl Transform {
     pub fn judge(&self) -> Arc<Judge> {
         self.judge.clone()
     }
-
-    /// The physical plan.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub async fn explain(&self) -> Result<String> {
-        let plan = self.frame.clone().create_physical_plan().await?;
-        Ok(deltalake::datafusion::physical_plan::displayable(plan.as_ref()).indent(false).to_string())
-    }
 }
 
 impl Judge {

@@ -49,11 +49,6 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// Whether the commit would change nothing but positions.
-    pub fn has_no_rows(&self) -> bool {
-        self.adds.is_empty() && self.removes.is_empty() && self.metadata.is_none()
-    }
-
     fn operation(&self) -> DeltaOperation {
         let mode = if self.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
         DeltaOperation::Write { mode, partition_by: None, predicate: None }

@@ -6,8 +6,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use deltalake::kernel::StructType;
-use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTableBuilder, DeltaTableError};
 use object_store::local::LocalFileSystem;
@@ -163,7 +161,7 @@ impl Lake {
         if let Ok(path) = url.to_file_path() {
             std::fs::create_dir_all(&path).at(path.display())?;
         }
-        let schema: StructType = spec.arrow_schema().as_ref().try_into_kernel().at(&spec.name)?;
+        let schema = spec.delta_schema()?;
         let name = spec.name.rsplit('.').next().unwrap_or(&spec.name);
         let table = self
             .builder(&spec.name)?
