@@ -4,6 +4,8 @@
 
 // `pipelines/*.toml`, `*.sql` and `*.csv` to a validated project, or every problem.
 pub mod contract;
+// `${NAME}` in what differs from place to place.
+pub mod variables;
 // Where records come from.
 pub mod source;
 // Every record as it came.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use medalha::contract::SourceKind;
 use medalha::engine::Limits;
 use medalha::{contract, pipeline_test};
 
@@ -195,6 +196,7 @@ async fn headers_may_differ_from_the_contract() {
 fn the_project_checks() {
     let root = project(&[], &[]);
     let project = contract::load(Path::new(root.path())).unwrap_or_else(|problems| panic!("{problems}"));
-    let contract::Format::Csv(options) = &project.pipelines[0].sources[0].format else { panic!("not CSV") };
+    let SourceKind::Files(files) = &project.pipelines[0].sources[0].kind;
+    let contract::Format::Csv(options) = &files.format else { panic!("not CSV") };
     assert_eq!((options.delimiter, options.encoding.name()), (b',', "windows-1252"));
 }

@@ -1,70 +1,24 @@
 //! Bronze: every record as it came, with where it came from; append-only.
 //!
-//! A run takes from a source the files that the ledger ([`ledger`], `ops.files`) has not seen, as one batch: its records
-//! ([`read`]), its number and its ledger rows land in one commit.
+//! A run takes from a source what is new of it, as one batch. What is new, each kind of source tells in its own way.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use crate::contract::{Source, SourceKind, Table};
+use crate::error::{Error, Result};
+use crate::run::{Run, TableReport};
 
-use futures::{StreamExt, TryStreamExt};
-
-use crate::contract::{Source, Table};
-use crate::error::{Error, Place, Result};
-use crate::lake::{Commit, LakeTable, TableSpec};
-use crate::ops::{self, FileRow};
-use crate::run::{BATCH, ProgressEvent, Run, TableReport};
-use crate::source::{FileEntry, HashingReader, Shape, list_files};
-use ledger::{Event, Ledger};
-use read::{BatchInfo, Looked, read_files};
-
+pub mod files;
 pub mod ledger;
 pub mod read;
 
 /// Takes what is new of the table's source.
 ///
 /// # Errors
-/// When the source's folder is missing, a file cannot be read to its end, or storage fails; nothing is then taken.
+/// When the source cannot be read to its end, or storage fails; nothing is then taken.
 pub async fn ingest(run: &Run, table: &Table) -> Result<TableReport> {
-    let source = run.project.source(table).ok_or_else(|| Error::failed(format!("{}: no source", table.name)))?;
-    let spec = TableSpec::of(table);
-    let mut target = run.lake.open_or_create(&spec).await?;
-    target.catch_up(&run.lake).await?;
-    let ledger_table = run.lake.open_or_create(&ops::files()).await?;
-    let name = format!("{}.{}", table.pipeline, source.name);
-    let mut ledger = Ledger::read(&ledger_table, &name).await?;
-    let unseen = unseen(run, source, &ledger)?;
-    if unseen.is_empty() {
-        return Ok(TableReport::unchanged(table));
+    let source = source_of(run, table)?;
+    match &source.kind {
+        SourceKind::Files(files) => files::ingest(run, table, source, files).await,
     }
-    let (mut looked, to_read) = classify(unseen, &mut ledger, run.limits.threads).await?;
-    let batch =
-        BatchInfo { number: target.position(BATCH).await?.unwrap_or_default() + 1, ingested_at: run.started_micros() };
-    let total = to_read.iter().map(|(file, _)| file.size).sum();
-    (run.progress)(ProgressEvent::Reading { table: table.name.to_string(), bytes: total });
-    let threads = run.limits.threads;
-    let columns = run.payload_of(&table.name)?.iter().map(|field| field.name().clone()).collect();
-    let shape = Shape { format: source.format.clone(), columns };
-    let (read, adds) = read_files(to_read, shape, &target, &spec, batch.clone(), threads, &run.progress).await?;
-    looked.extend(read);
-    // A file that could not be opened is tried at each run; told once is enough.
-    looked.retain(|file| file.event != Event::Unreadable || !ledger.has_seen(&file.file));
-    let rows: Vec<FileRow> = looked.iter().map(|file| file_row(run, &name, &batch, file)).collect();
-    let report = TableReport::of_files(table, &rows);
-    if rows.is_empty() {
-        return Ok(report);
-    }
-    if adds.is_empty() {
-        return record_only(run, ledger_table, &rows, report).await;
-    }
-    let commit = Commit {
-        adds,
-        positions: BTreeMap::from([(BATCH.to_owned(), batch.number)]),
-        followers: vec![ops::follower(&run.lake, &ops::files(), &rows).await?],
-        ..Commit::default()
-    };
-    run.commit(&mut target, commit).await?;
-    Ok(report)
 }
 
 /// What a run would take, in words; none when nothing is new.
@@ -72,116 +26,12 @@ pub async fn ingest(run: &Run, table: &Table) -> Result<TableReport> {
 /// # Errors
 /// As [`ingest`].
 pub async fn plan(run: &Run, table: &Table) -> Result<Option<String>> {
-    let source = run.project.source(table).ok_or_else(|| Error::failed(format!("{}: no source", table.name)))?;
-    let ledger = match run.lake.open(&ops::files().name).await? {
-        Some(files) => Ledger::read(&files, &format!("{}.{}", table.pipeline, source.name)).await?,
-        None => Ledger::default(),
-    };
-    let unseen = unseen(run, source, &ledger)?;
-    let bytes: u64 = unseen.iter().map(|file| file.size).sum();
-    Ok((!unseen.is_empty()).then(|| format!("look at {} files of {bytes} bytes", unseen.len())))
-}
-
-/// Where a source's files lie.
-pub fn folder_of(run: &Run, source: &Source) -> PathBuf {
-    Path::new(&run.data).join(&source.path)
-}
-
-/// The files of a source that were not yet read as they are now.
-///
-/// # Errors
-/// When the folder is missing or cannot be listed.
-pub fn unseen(run: &Run, source: &Source, ledger: &Ledger) -> Result<Vec<FileEntry>> {
-    let folder = folder_of(run, source);
-    let listing = list_files(&folder).map_err(|error| {
-        Error::failed(format!("source '{}': {error}", source.name))
-            .hint(format!("--data {} is where the source's folder '{}' is looked for", run.data, source.path))
-    })?;
-    for skipped in &listing.skipped {
-        tracing::warn!("{}: left out: {}", skipped.path.display(), skipped.reason);
-    }
-    Ok(listing.files.into_iter().filter(|file| !ledger.has_read(file)).collect())
-}
-
-/// Tells files apart by their content, where their size leaves a doubt; gives those that bring no records, and those
-/// that are to be read.
-async fn classify(
-    unseen: Vec<FileEntry>,
-    ledger: &mut Ledger,
-    threads: usize,
-) -> Result<(Vec<Looked>, Vec<(FileEntry, Event)>)> {
-    let mut sizes: HashMap<u64, usize> = HashMap::new();
-    for file in &unseen {
-        *sizes.entry(file.size).or_default() += 1;
-    }
-    let doubtful: Vec<bool> = unseen.iter().map(|file| ledger.knows_size(file.size) || sizes[&file.size] > 1).collect();
-    let hashes = unseen.iter().zip(&doubtful).map(|(file, doubtful)| {
-        let path = doubtful.then(|| file.path.clone());
-        async move {
-            match path {
-                Some(path) => tokio::task::spawn_blocking(move || content_hash(&path)).await?,
-                None => Ok(None),
-            }
-        }
-    });
-    let hashes: Vec<Option<String>> =
-        futures::stream::iter(hashes.collect::<Vec<_>>()).buffered(threads).try_collect().await?;
-    let (mut looked, mut to_read) = (Vec::new(), Vec::new());
-    for (file, hash) in unseen.into_iter().zip(hashes) {
-        let event = ledger.classify(&file, hash.as_deref());
-        if event.brings_records() {
-            to_read.push((file, event));
-        } else {
-            looked.push(Looked::only(file, event, hash));
-        }
-    }
-    Ok((looked, to_read))
-}
-
-/// The hash of a file's bytes; none when it cannot be opened, which reading it will tell.
-fn content_hash(path: &Path) -> Result<Option<String>> {
-    let Ok(file) = File::open(path) else { return Ok(None) };
-    let (hash, _) = HashingReader::new(file).finish().at(path.display())?;
-    Ok(Some(hash))
-}
-
-/// Commits ledger rows of files that brought no records.
-async fn record_only(run: &Run, mut ledger: LakeTable, rows: &[FileRow], report: TableReport) -> Result<TableReport> {
-    let adds = ops::write(&run.lake, &ops::files(), rows).await?;
-    run.commit(&mut ledger, Commit { adds, ..Commit::default() }).await?;
-    Ok(report)
-}
-
-fn file_row(run: &Run, source: &str, batch: &BatchInfo, looked: &Looked) -> FileRow {
-    let records = looked.contents.as_ref().map_or(0, |contents| contents.summary.records);
-    let hash = looked.contents.as_ref().map(|contents| contents.content_hash.clone()).or_else(|| looked.hash.clone());
-    FileRow {
-        run: run.id.clone(),
-        source: source.to_owned(),
-        batch: (records > 0).then_some(batch.number),
-        uri: looked.file.uri.clone(),
-        size: i64::try_from(looked.file.size).unwrap_or(i64::MAX),
-        modified_at: looked.file.modified_us,
-        content_hash: hash,
-        event: looked.event.as_str().to_owned(),
-        records: i64::try_from(records).unwrap_or(i64::MAX),
-        reason: reason(looked),
-        seen_at: run.started_micros(),
+    let source = source_of(run, table)?;
+    match &source.kind {
+        SourceKind::Files(files) => files::plan(run, table, source, files).await,
     }
 }
 
-/// What is wrong with a file, in one line.
-fn reason(looked: &Looked) -> Option<String> {
-    let summary = &match &looked.contents {
-        None => return looked.problem.clone(),
-        Some(contents) => contents,
-    }
-    .summary;
-    let more = summary.fault_count.saturating_sub(summary.faults.len() as u64);
-    let faults = summary.faults.iter().map(ToString::to_string);
-    let mut parts: Vec<String> = summary.header.iter().cloned().chain(faults).collect();
-    if more > 0 {
-        parts.push(format!("and {more} more"));
-    }
-    (!parts.is_empty()).then(|| parts.join("; "))
+fn source_of<'a>(run: &'a Run, table: &Table) -> Result<&'a Source> {
+    run.project.source(table).ok_or_else(|| Error::failed(format!("{}: no source", table.name)))
 }

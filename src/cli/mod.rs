@@ -11,6 +11,8 @@ use crate::engine::Limits;
 use crate::error::{Error, Result};
 use crate::lake::{Durability, Lake};
 use crate::pipeline_test::{self, Case};
+use crate::run::Inputs;
+use crate::variables::Variables;
 
 mod catalog;
 mod check;
@@ -128,6 +130,11 @@ impl Global {
     /// When its URI is wrong.
     pub fn lake(&self) -> Result<Lake> {
         Lake::at(&self.lake, self.durability)
+    }
+
+    /// Where sources are.
+    pub fn inputs(&self) -> Inputs {
+        Inputs { data: self.data.clone(), variables: Variables::default() }
     }
 
     /// What the engine may use.

@@ -41,7 +41,7 @@ pub struct RunArgs {
 pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     let options = Options { stage: args.stage, select: args.select.clone(), full_refresh: args.full_refresh };
     let (progress, bar) = progress();
-    let run = Run::new(global.lake()?, global.project()?, global.data.clone(), global.limits(), progress);
+    let run = Run::new(global.lake()?, global.project()?, global.inputs(), global.limits(), progress);
     if args.dry_run {
         return print_plan(&run.plan(&options).await?, args.format);
     }

@@ -27,7 +27,7 @@ pub struct StatusArgs {
 /// # Errors
 /// When there is no lake or a log cannot be read.
 pub async fn status(global: &Global, args: &StatusArgs) -> Result<()> {
-    let status = read(&global.lake()?, global.limits(), global.project(), &global.data).await?;
+    let status = read(&global.lake()?, global.limits(), global.project(), global.inputs()).await?;
     match args.format {
         Format::Json => output::print_json(&status),
         Format::Text => output::print(&text(&status)),

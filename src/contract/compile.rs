@@ -13,8 +13,12 @@ use super::plan::Planner;
 use super::raw::{self, At};
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
-use super::{Definition, Format, Pipeline, Project, Query, Reference, Source, Table, TableName, csv, query, reference};
+use super::{
+    Definition, FileSource, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table, TableName, csv,
+    query, reference,
+};
 use crate::problem::{File, Place, Problem, suggest};
+use crate::variables::Template;
 use arrow::datatypes::DataType;
 
 /// Compiles what was read; `None` when there are problems.
@@ -89,19 +93,24 @@ fn read_source(file: &File, raw: raw::RawSource, problems: &mut Vec<Problem>) ->
     if !is_identifier(&raw.name.value) {
         problems.push(file.problem(raw.name.at, format!("'{}' cannot be a source's name", raw.name.value)));
     }
-    if let Some(At { value, at }) = &raw.path
-        && value.split(['/', '\\']).any(|part| part == "..")
-    {
+    let kind = match raw.kind {
+        raw::RawKind::Files { path, format } => {
+            SourceKind::Files(FileSource { path: read_path(file, path, problems), format })
+        }
+    };
+    Source { name: raw.name.value, description: raw.description, kind }
+}
+
+fn read_path(file: &File, path: Option<At<String>>, problems: &mut Vec<Problem>) -> Template {
+    let Some(At { value, at }) = path else { return Template::literal("") };
+    if value.split(['/', '\\']).any(|part| part == "..") {
         let hint = "write a path below --data, or an absolute one".to_owned();
-        problems.push(file.problem(*at, format!("path '{value}' leads out of the data")).with_hint(hint));
+        problems.push(file.problem(at, format!("path '{value}' leads out of the data")).with_hint(hint));
     }
-    Source {
-        name: raw.name.value,
-        description: raw.description,
-        path: raw.path.map_or_else(String::new, |at| at.value),
-        kind: raw.kind,
-        format: raw.format,
-    }
+    Template::parse(&value).unwrap_or_else(|(offset, message)| {
+        problems.push(file.problem(raw::inside(file, at, &value, offset), message));
+        Template::literal("")
+    })
 }
 
 fn pipeline_name(pipelines: &[Read<'_>], folder: &Folder) -> String {
@@ -173,8 +182,11 @@ fn check_sources(pipelines: &[Read<'_>], drafts: &[Draft<'_>], problems: &mut Ve
             .collect();
         for (draft, At { value, at }, payload) in &used {
             let source = pipeline.sources.iter().find(|source| source.name == *value);
-            if let Some(Format::Csv(options)) = source.map(|source| &source.format) {
-                csv::check_payload(options, &payload.value, draft.contract, payload.at, problems);
+            match source.map(|source| &source.kind) {
+                Some(SourceKind::Files(FileSource { format: Format::Csv(options), .. })) => {
+                    csv::check_payload(options, &payload.value, draft.contract, payload.at, problems);
+                }
+                Some(SourceKind::Files(_)) | None => {}
             }
             if source.is_none() {
                 let hint = suggest(value, pipeline.sources.iter().map(|source| source.name.as_str()));

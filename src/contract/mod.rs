@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Fields, SchemaRef};
 use deltalake::datafusion::logical_expr::Expr;
 
 pub use crate::problem::{Problem, Problems};
+use crate::variables::Template;
 pub use csv::CsvOptions;
 pub use query::BadValue;
 pub use reference::Reference;
@@ -102,17 +103,22 @@ pub struct Pipeline {
 pub struct Source {
     pub name: String,
     pub description: String,
-    /// Below the data directory, or absolute.
-    pub path: String,
     pub kind: SourceKind,
-    pub format: Format,
 }
 
 /// The kind of place that a source reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceKind {
-    /// Files below a directory.
-    Files,
+    /// Files below a place.
+    Files(FileSource),
+}
+
+/// Where the files of a source are, and how they hold records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource {
+    /// Below the data directory, or absolute.
+    pub path: Template,
+    pub format: Format,
 }
 
 /// How a source's bytes hold records.

@@ -6,7 +6,7 @@ use toml_span::value::{Key, Table, ValueInner};
 use toml_span::{ErrorKind, Value};
 
 use super::types::{TYPES, parse_type};
-use super::{Format, Severity, SourceKind, csv};
+use super::{Format, Severity, csv};
 use crate::problem::{File, Problem, suggest};
 use arrow::datatypes::DataType;
 
@@ -29,9 +29,13 @@ pub(super) struct RawPipeline {
 pub(super) struct RawSource {
     pub name: At<String>,
     pub description: String,
-    pub kind: SourceKind,
-    pub format: Format,
-    pub path: Option<At<String>>,
+    pub kind: RawKind,
+}
+
+/// A source's kind, with the keys that belong to it.
+#[derive(Debug)]
+pub(super) enum RawKind {
+    Files { path: Option<At<String>>, format: Format },
 }
 
 /// `bronze/<t>.toml`.
@@ -90,13 +94,11 @@ pub(super) fn pipeline(file: &File, problems: &mut Vec<Problem>) -> Option<RawPi
         .into_iter()
         .map(|(name, table)| {
             let mut reader = Reader { file, at: name.at, table, known: Vec::new(), problems };
-            let source = RawSource {
-                description: reader.description(),
-                kind: reader.choice("kind", &[("files", SourceKind::Files)]).map_or(SourceKind::Files, |at| at.value),
-                format: csv::format(&mut reader),
-                path: reader.required("path"),
-                name,
-            };
+            let description = reader.description();
+            reader.choice("kind", &[("files", ())]);
+            let format = csv::format(&mut reader);
+            let kind = RawKind::Files { path: reader.required("path"), format };
+            let source = RawSource { name, description, kind };
             reader.finish();
             source
         })

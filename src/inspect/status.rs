@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::lake::{Lake, LakeTable};
 use crate::ops;
 use crate::query::{Reader, Release, Values, newest_release};
-use crate::run::{BATCH, Options, Run};
+use crate::run::{BATCH, Inputs, Options, Run};
 use crate::silver::quarantine::QUARANTINE;
 
 /// The state of a lake.
@@ -71,17 +71,17 @@ pub struct LastRun {
 
 /// What is to be known of the lake; nothing is written, and a run may be under way.
 ///
-/// `project` is what the tables should be, with `data` where sources are looked for; or why there is none.
+/// `project` is what the tables should be, with `inputs` where sources are looked for; or why there is none.
 ///
 /// # Errors
 /// When there is no lake or a log cannot be read.
-pub async fn status(lake: &Lake, limits: Limits, project: Result<Arc<Project>>, data: &str) -> Result<Status> {
+pub async fn status(lake: &Lake, limits: Limits, project: Result<Arc<Project>>, inputs: Inputs) -> Result<Status> {
     let reader = Reader::new(lake.clone(), limits);
     let names = tables_of(&reader)?;
     let open = quarantined(&reader).await?;
     let (plan, project, unknown) = match project {
         Err(error) => (HashMap::new(), None, Some(error.to_string())),
-        Ok(project) => match plan(lake, limits, project.clone(), data).await {
+        Ok(project) => match plan(lake, limits, project.clone(), inputs).await {
             Err(error) => (HashMap::new(), Some(project), Some(error.to_string())),
             Ok(plan) => (plan, Some(project), None),
         },
@@ -106,9 +106,9 @@ async fn plan(
     lake: &Lake,
     limits: Limits,
     project: Arc<Project>,
-    data: &str,
+    inputs: Inputs,
 ) -> Result<HashMap<String, Option<String>>> {
-    let run = Run::new(lake.clone(), project, data.to_owned(), limits, Arc::new(|_| {}));
+    let run = Run::new(lake.clone(), project, inputs, limits, Arc::new(|_| {}));
     let plan = run.plan(&Options::default()).await?;
     Ok(plan.into_iter().map(|(table, what)| (table, Some(what).filter(|what| what != "nothing new"))).collect())
 }

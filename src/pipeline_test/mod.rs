@@ -9,12 +9,13 @@ use std::time::Instant;
 use futures::StreamExt;
 use serde::Serialize;
 
-use crate::contract::{Project, TableName};
+use crate::contract::{Project, SourceKind, TableName};
 use crate::engine::Limits;
 use crate::error::{Error, Place, Result};
 use crate::lake::{Durability, Lake, read_file};
 use crate::problem::suggest;
-use crate::run::{Options, Run};
+use crate::run::{Inputs, Options, Run};
+use crate::variables::{Template, Variables};
 
 pub use case::{Case, load};
 pub use expect::Difference;
@@ -107,7 +108,11 @@ fn with_own_data(project: &Project) -> Project {
     let mut project = project.clone();
     for pipeline in &mut project.pipelines {
         for source in &mut pipeline.sources {
-            source.path = source_folder(&pipeline.name, &source.name);
+            match &mut source.kind {
+                SourceKind::Files(files) => {
+                    files.path = Template::literal(&source_folder(&pipeline.name, &source.name))
+                }
+            }
         }
     }
     project
@@ -133,8 +138,8 @@ async fn differences(project: Arc<Project>, case: &Case, limits: Limits) -> Resu
     let options = Options { select, ..Options::default() };
     for (number, step) in (1..).zip(&case.steps) {
         deliver(step, &data)?;
-        let data = data.to_string_lossy().into_owned();
-        let run = Run::new(lake.clone(), project.clone(), data, limits, Arc::new(|_| {}));
+        let inputs = Inputs { data: data.to_string_lossy().into_owned(), variables: Variables::default() };
+        let run = Run::new(lake.clone(), project.clone(), inputs, limits, Arc::new(|_| {}));
         let ended = run.execute(&options).await.and_then(|report| report.errors.into_iter().next().map_or(Ok(()), Err));
         ended.at(format!("run {number}"))?;
     }

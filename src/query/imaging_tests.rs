@@ -9,7 +9,7 @@ use super::*;
 use crate::contract;
 use crate::error::Kind;
 use crate::lake::Durability;
-use crate::run::{Options, Run};
+use crate::run::{Inputs, Options, Run};
 
 fn label(class: &str, date: &str, method: &str, value: bool) -> Value {
     json!({"classification": class, "labelled_by": "A", "labelled_date": date, "labelling_method": method, "value": value})
@@ -73,7 +73,13 @@ impl Asked {
         let lake = Lake::at(folder.path().join("lake").to_str().unwrap(), Durability::None).unwrap();
         let project = Arc::new(contract::load(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap());
         let data = folder.path().join("data").to_str().unwrap().to_owned();
-        let run = Run::new(lake.clone(), project.clone(), data, Limits::default(), Arc::new(|_| {}));
+        let run = Run::new(
+            lake.clone(),
+            project.clone(),
+            Inputs { data, ..Inputs::default() },
+            Limits::default(),
+            Arc::new(|_| {}),
+        );
         assert!(run.execute(&Options::default()).await.unwrap().errors.is_empty());
         Self { _folder: folder, reader: Reader::new(lake, Limits::default()), project }
     }

@@ -13,6 +13,7 @@ use crate::contract::{Definition, Project, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Lake, LakeTable, Lease};
+use crate::variables::Variables;
 use crate::{bronze, gold, silver};
 
 mod plan;
@@ -55,14 +56,23 @@ pub struct Options {
     pub full_refresh: bool,
 }
 
+/// Where sources are.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// The place that relative paths of sources lie below.
+    pub data: String,
+    /// What the sources' variables stand for.
+    pub variables: Variables,
+}
+
 /// A run under way.
 pub struct Run {
     /// Where the tables are.
     pub lake: Lake,
     /// What they are.
     pub project: Arc<Project>,
-    /// Where sources are looked for.
-    pub data: String,
+    /// Where sources are.
+    pub inputs: Inputs,
     /// What the engine may use.
     pub limits: Limits,
     /// The run's id: sorts by time.
@@ -82,12 +92,12 @@ pub fn fingerprint(table: &Table) -> i64 {
 
 impl Run {
     /// Prepares a run.
-    pub fn new(lake: Lake, project: Arc<Project>, data: String, limits: Limits, progress: Progress) -> Self {
+    pub fn new(lake: Lake, project: Arc<Project>, inputs: Inputs, limits: Limits, progress: Progress) -> Self {
         let started = Utc::now();
         Self {
             lake,
             project,
-            data,
+            inputs,
             limits,
             id: uuid::Uuid::now_v7().to_string(),
             progress,

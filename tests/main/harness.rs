@@ -12,7 +12,7 @@ use arrow::json::writer::LineDelimited;
 use medalha::contract;
 use medalha::engine::Limits;
 use medalha::lake::{Durability, Lake, LakeTable, read_file};
-use medalha::run::{Options, Run, RunReport};
+use medalha::run::{Inputs, Options, Run, RunReport};
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
@@ -141,9 +141,9 @@ impl Sandbox {
     /// The same in so many tasks.
     pub fn run_in_tasks(&self, options: &Options, threads: usize) -> RunReport {
         let project = Arc::new(contract::load(&self.project).unwrap());
-        let data = self.path("data").display().to_string();
+        let inputs = Inputs { data: self.path("data").display().to_string(), ..Inputs::default() };
         let limits = Limits { memory: 64 << 20, threads };
-        let run = Run::new(self.lake(), project, data, limits, Arc::new(|_| {}));
+        let run = Run::new(self.lake(), project, inputs, limits, Arc::new(|_| {}));
         // Unoptimised, the planning of SQL takes more stack than a test's thread has.
         let report = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(16 << 20);
