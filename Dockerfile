@@ -15,4 +15,4 @@ COPY pipelines /app/pipelines
 WORKDIR /app
 USER medalha
 ENTRYPOINT ["pipeline"]
-CMD ["run"]
+CMD ["run", "--pipeline", "imaging"]

@@ -23,6 +23,9 @@ pub struct RunArgs {
     /// Only this table; 'T+' also what depends on it, '+T' also what it depends on; may be given again
     #[arg(long, value_name = "TABLE")]
     select: Vec<String>,
+    /// Only the tables of this pipeline; may be given again
+    #[arg(short, long, value_name = "NAME")]
+    pipeline: Vec<String>,
     /// Compute silver and gold anew from bronze
     #[arg(long)]
     full_refresh: bool,
@@ -39,7 +42,12 @@ pub struct RunArgs {
 /// # Errors
 /// The first error of a table, after the summary; the others are told before it.
 pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
-    let options = Options { stage: args.stage, select: args.select.clone(), full_refresh: args.full_refresh };
+    let options = Options {
+        stage: args.stage,
+        select: args.select.clone(),
+        pipelines: args.pipeline.clone(),
+        full_refresh: args.full_refresh,
+    };
     let (progress, bar) = progress();
     let run = Run::new(global.lake()?, global.project()?, global.inputs(), global.limits(), progress);
     if args.dry_run {

@@ -80,7 +80,8 @@ impl Asked {
             Limits::default(),
             Arc::new(|_| {}),
         );
-        assert!(run.execute(&Options::default()).await.unwrap().errors.is_empty());
+        let options = Options { pipelines: vec!["imaging".to_owned()], ..Options::default() };
+        assert!(run.execute(&options).await.unwrap().errors.is_empty());
         Self { _folder: folder, reader: Reader::new(lake, Limits::default()), project }
     }
 

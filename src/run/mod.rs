@@ -52,8 +52,17 @@ pub struct Options {
     pub stage: Option<Stage>,
     /// Only these tables; see [`selected`].
     pub select: Vec<String>,
+    /// Only the tables of these pipelines; of all when empty.
+    pub pipelines: Vec<String>,
     /// Compute silver and gold anew from bronze.
     pub full_refresh: bool,
+}
+
+impl Options {
+    /// Whether tables of a pipeline are asked for.
+    pub fn takes_pipeline(&self, name: &str) -> bool {
+        self.pipelines.is_empty() || self.pipelines.iter().any(|known| known == name)
+    }
 }
 
 /// Where sources are.
@@ -112,7 +121,7 @@ impl Run {
     /// A table that fails does not stop those that do not depend on it.
     ///
     /// # Errors
-    /// When the lease is held or the selection names no table. What failed of single tables is in the report.
+    /// When the lease is held or the selection names no table or pipeline. What failed of single tables is in the report.
     pub async fn execute(mut self, options: &Options) -> Result<RunReport> {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
@@ -142,8 +151,7 @@ impl Run {
             (self.progress)(ProgressEvent::Done { report: report.clone() });
             reports.push(report);
         }
-        let whole = tables.len() == self.project.tables.len();
-        let release = self.record(&reports, errors.is_empty(), whole).await?;
+        let release = self.record(&reports, errors.is_empty(), options).await?;
         let seconds = (Utc::now() - self.started).as_seconds_f64();
         Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })
     }

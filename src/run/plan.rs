@@ -12,7 +12,7 @@ impl Run {
     /// What the run would do to each table, in words; nothing is changed.
     ///
     /// # Errors
-    /// When the selection names no table, or a source or log cannot be read.
+    /// When the selection names no table or pipeline, or a source or log cannot be read.
     pub async fn plan(mut self, options: &Options) -> Result<Vec<(String, String)>> {
         self.full_refresh = options.full_refresh;
         let (mut plan, mut stale) = (Vec::new(), BTreeSet::new());

@@ -6,8 +6,8 @@ use std::sync::PoisonError;
 use chrono::Utc;
 use serde::Serialize;
 
-use super::{Run, TableReport};
-use crate::contract::{Definition, Severity, Table};
+use super::{Options, Run, TableReport};
+use crate::contract::{Definition, Severity, Table, TableName};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Follower, TableSpec, signed};
 use crate::ops::{self, ExpectationRow, ReleaseRow, RunRow};
@@ -40,9 +40,15 @@ impl Run {
         Ok(Some(ops::follower(&self.lake, &ops::expectations(), &rows).await?))
     }
 
-    /// Records what the run did, and publishes a release when all of it succeeded. A run of all tables also publishes what
-    /// a run before it left unpublished, because it was killed or failed at another table.
-    pub(super) async fn record(&self, reports: &[TableReport], succeeded: bool, whole: bool) -> Result<Option<i64>> {
+    /// Records what the run did, and publishes a release when all of it succeeded. A run of whole pipelines also publishes
+    /// what a run before it left unpublished, because it was killed or failed at another table.
+    pub(super) async fn record(
+        &self,
+        reports: &[TableReport],
+        succeeded: bool,
+        options: &Options,
+    ) -> Result<Option<i64>> {
+        let whole = options.select.is_empty() && options.stage.is_none();
         let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut rows = Vec::new();
         for report in reports.iter().filter(|report| committed.contains(&report.table) || report.error.is_some()) {
@@ -54,7 +60,7 @@ impl Run {
         if !succeeded || (rows.is_empty() && !whole) {
             return Ok(None);
         }
-        let versions = self.versions().await?;
+        let versions = self.versions(options).await?;
         if rows.is_empty() && self.is_published(&versions).await? {
             return Ok(None);
         }
@@ -83,15 +89,26 @@ impl Run {
         })
     }
 
-    /// The versions that all tables of the lake have now, those of ops aside.
-    async fn versions(&self) -> Result<BTreeMap<String, i64>> {
+    /// The versions that belong together, of all tables but those of ops: what they have now. A table of a pipeline that
+    /// the run did not look at may be in the middle of a failed run, and keeps the version that was last published.
+    async fn versions(&self, options: &Options) -> Result<BTreeMap<String, i64>> {
+        let published = self.lake.open(&ops::releases().name).await?;
         let mut versions = BTreeMap::new();
         for name in self.lake.tables()?.into_iter().filter(|name| !name.starts_with("ops.")) {
-            if let Some(table) = self.lake.open(&name).await? {
-                versions.insert(name, signed(table.version()));
-            }
+            let version = match &published {
+                _ if self.concerns(&name, options) => self.lake.open(&name).await?.map(|table| signed(table.version())),
+                Some(releases) => releases.position(&name).await?,
+                None => None,
+            };
+            versions.extend(version.map(|version| (name, version)));
         }
         Ok(versions)
+    }
+
+    /// Whether a table is of the pipelines that the run is for, or of none.
+    fn concerns(&self, name: &str, options: &Options) -> bool {
+        let table = name.parse::<TableName>().ok().and_then(|name| self.project.table(&name));
+        table.is_none_or(|table| options.takes_pipeline(&table.pipeline))
     }
 
     /// Whether the newest release has these versions.

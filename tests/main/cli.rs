@@ -119,6 +119,82 @@ fn a_selection_takes_one_table_or_its_line() {
     assert!(told.stderr.contains("no table 'silver.exam'") && told.stderr.contains("did you mean 'silver.exams'?"));
 }
 
+/// A second pipeline whose one check stops its run at a site without a name.
+fn add_sites(sandbox: &Sandbox) {
+    let folder = sandbox.project_file("../sites");
+    for (file, content) in [
+        (
+            "pipeline.toml",
+            "name = \"sites\"\ndescription = \"Sites.\"\n[sources.site]\ndescription = \"Sites.\"\nkind = \"files\"\n\
+             path = \"site\"\nformat = \"csv\"\n",
+        ),
+        (
+            "bronze/site_rows.toml",
+            "description = \"Rows.\"\nsource = \"site\"\npayload = \"STRUCT<id STRING, name STRING>\"\n",
+        ),
+        (
+            "silver/sites.toml",
+            "description = \"Sites.\"\nstrategy = \"by_record\"\nkey = [\"id\"]\n\
+             [columns.id]\ntype = \"STRING\"\nrequired = true\ncomment = \"Id.\"\n\
+             [columns.name]\ntype = \"STRING\"\ncomment = \"Name.\"\n\
+             [expectations.named]\ncondition = \"name IS NOT NULL\"\nseverity = \"fail\"\n",
+        ),
+        ("silver/sites.sql", "SELECT s.id, s.name FROM bronze.site_rows AS s"),
+    ] {
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+/// The versions that a release names.
+fn released(sandbox: &Sandbox, release: &Value) -> Vec<(String, u64)> {
+    let rows = sandbox.rows("ops.releases").into_iter().filter(|row| row["release"] == *release);
+    rows.map(|row| (row["table"].as_str().unwrap().to_owned(), row["version"].as_u64().unwrap())).collect()
+}
+
+#[test]
+fn a_pipeline_is_run_without_the_others() {
+    let sandbox = with_data(Sandbox::with_own_project());
+    add_sites(&sandbox);
+    // The folder of the sites is not there: their pipeline fails, and so no release is made.
+    sandbox.expect(1, &["run"]);
+    assert_eq!(sandbox.count("gold.label_completeness"), 1, "the other pipeline's tables go on");
+    let report = sandbox.run_with(&["--pipeline", "imaging"]);
+    assert_eq!(report["release"], 1);
+    assert!(names(&report).contains(&"silver.exams") && !names(&report).contains(&"silver.sites"), "{report}");
+    assert!(released(&sandbox, &report["release"]).iter().all(|(table, _)| !table.contains("site")));
+
+    sandbox.deliver("site/a.csv", "id,name\n1,North\n");
+    let report = sandbox.run_with(&["-p", "sites"]);
+    assert_eq!(names(&report), ["bronze.site_rows", "silver.sites"]);
+    assert_eq!(sandbox.run()["release"], Value::Null, "both pipelines are up to date and published");
+    let whole = released(&sandbox, &report["release"]);
+    assert!(["silver.exams", "silver.sites"].iter().all(|name| whole.iter().any(|(table, _)| table == name)));
+    assert_eq!(names(&sandbox.run_with(&["-p", "sites", "-p", "imaging", "--stage", "bronze"])).len(), 3);
+
+    let told = sandbox.expect(2, &["run", "--pipeline", "site"]);
+    assert!(told.stderr.contains("no pipeline 'site'") && told.stderr.contains("did you mean 'sites'?"));
+}
+
+#[test]
+fn a_release_of_one_pipeline_holds_no_half_of_another() {
+    let sandbox = with_data(Sandbox::with_own_project());
+    add_sites(&sandbox);
+    sandbox.deliver("site/a.csv", "id,name\n1,North\n");
+    let first = released(&sandbox, &sandbox.run()["release"]);
+    sandbox.deliver("site/b.csv", "id,name\n2,\n");
+    sandbox.deliver("exam/b.json", exam(2, "HAND"));
+    sandbox.expect(3, &["run"]);
+    let report = sandbox.run_with(&["--pipeline", "imaging"]);
+    let second = released(&sandbox, &report["release"]);
+    let version = |release: &[(String, u64)], name: &str| release.iter().find(|(table, _)| table == name).unwrap().1;
+    assert_eq!(version(&second, "bronze.site_rows"), version(&first, "bronze.site_rows"));
+    assert!(version(&second, "bronze.site_rows") < sandbox.table("bronze.site_rows", None).version());
+    assert_eq!(version(&second, "silver.exams"), sandbox.table("silver.exams", None).version());
+    assert!(version(&second, "silver.exams") > version(&first, "silver.exams"));
+}
+
 #[test]
 fn a_dry_run_tells_what_a_run_would_do() {
     let sandbox = with_data(Sandbox::new());
@@ -277,7 +353,8 @@ fn a_lake_and_a_data_folder_may_have_any_name() {
     let (lake, data) = (sandbox.path("my lake 100% #é"), sandbox.path("my data %2F ã"));
     fs::rename(sandbox.path("data"), &data).unwrap();
     for again in [false, true] {
-        let args = ["run", "--lake", lake.to_str().unwrap(), "--data", data.to_str().unwrap(), "--format", "json"];
+        let (lake, data) = (lake.to_str().unwrap(), data.to_str().unwrap());
+        let args = ["run", "--pipeline", "imaging", "--lake", lake, "--data", data, "--format", "json"];
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pipeline"));
         let output = command.args(args).current_dir(crate::harness::REPOSITORY).output().unwrap();
         let told = Outcome::of(output);

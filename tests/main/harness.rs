@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// The repository.
 pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
+/// The pipeline that the tests run, in a project; other pipelines have tests of their own.
+const PIPELINE: &str = "pipelines/imaging";
+
 /// Tables whose rows do not say when and how often the program ran.
 pub const STAGES: [&str; 3] = ["bronze", "silver", "gold"];
 
@@ -39,24 +42,23 @@ pub struct Outcome {
 }
 
 impl Sandbox {
-    /// An empty lake, and no data but the sources' folders, for the repository's own pipelines.
+    /// An empty lake, and no data but the sources' folders, for the repository's own pipeline of exams.
     pub fn new() -> Self {
-        Self::with_project(PathBuf::from(REPOSITORY))
+        Self::with_pipeline(|from, to| std::os::unix::fs::symlink(from, to).unwrap())
     }
 
-    /// The same with a copy of the pipelines, to be changed.
+    /// The same with a copy of the pipeline, to be changed.
     pub fn with_own_project() -> Self {
-        let mut sandbox = Self::new();
-        sandbox.project = sandbox.path("project");
-        copy_folder(&Path::new(REPOSITORY).join("pipelines"), &sandbox.project.join("pipelines"));
-        sandbox
+        Self::with_pipeline(copy_folder)
     }
 
-    fn with_project(project: PathBuf) -> Self {
+    fn with_pipeline(put: impl FnOnce(&Path, &Path)) -> Self {
         let root = tempfile::tempdir().unwrap();
-        for folder in ["data/exam", "data/medical_report"] {
+        for folder in ["data/exam", "data/medical_report", "project/pipelines"] {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
+        let project = root.path().join("project");
+        put(&Path::new(REPOSITORY).join(PIPELINE), &project.join(PIPELINE));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         Self { root, project, runtime }
     }
@@ -81,8 +83,9 @@ impl Sandbox {
 
     /// A file of the sandbox's own project.
     pub fn project_file(&self, relative: &str) -> PathBuf {
-        assert!(self.project.starts_with(self.root.path()), "the repository's pipelines are not to be changed");
-        self.project.join("pipelines/imaging").join(relative)
+        let folder = self.project.join(PIPELINE);
+        assert!(!folder.is_symlink(), "the repository's pipelines are not to be changed");
+        folder.join(relative)
     }
 
     /// Writes a file of the sandbox's own project.
