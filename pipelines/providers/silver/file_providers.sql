@@ -1,49 +1,56 @@
-WITH picked AS (
+-- What is picked among the rows of an id is the greatest of texts that begin with a rank of fixed length, which is then cut
+-- off: many ids fit into memory so, as they would not with first_value. NULL makes the whole text NULL, and is never picked.
+WITH ranked AS (
   SELECT
-    r.file_provider_id,
-    FIRST_VALUE(
-      NAMED_STRUCT('npi', r.npi, 'problem', r.npi_problem)
-      ORDER BY
-        CASE r.npi_problem WHEN 'missing' THEN 3 WHEN 'not ten digits' THEN 2 ELSE 1 END,
-        r.npi_problem IS NOT NULL, r.file_date DESC, r.npi DESC
-    ) AS best,
-    FIRST_VALUE(
-      NAMED_STRUCT('name', r.provider_name, 'has_initial', r.name_has_initial)
-      ORDER BY r.name_has_initial, CHARACTER_LENGTH(r.provider_name) DESC, r.file_date DESC, r.provider_name DESC
-    ) AS fullest,
-    FIRST_VALUE(
-      NAMED_STRUCT(
-        'specialty', r.specialty,
-        'specialty_source_value', r.specialty_source_value,
-        'care_site_name', r.care_site_name,
-        'provider_source_value', r.provider_source_value,
-        'provider_id_source_value', r.provider_id_source_value
-      )
-      ORDER BY r.file_date DESC, r.variant
-    ) AS newest,
-    MIN(LOWER(r.provider_name)) <> MAX(LOWER(r.provider_name)) AS names_differ,
-    MAX(r.file_date) AS file_date
+    r.*,
+    CAST(r.file_date AS STRING) AS day,
+    CASE
+      WHEN r.npi_problem IS NULL THEN '4'
+      WHEN r.npi_problem = 'check digit' THEN '3'
+      WHEN r.npi_problem = 'first digit' THEN '2'
+      WHEN r.npi_problem = 'not ten digits' THEN '1'
+      ELSE '0'
+    END || CAST(r.file_date AS STRING) AS npi_rank,
+    CASE WHEN r.name_has_initial THEN '0' ELSE '1' END
+      || LPAD(CAST(CHARACTER_LENGTH(r.provider_name) AS STRING), 4, '0')
+      || CAST(r.file_date AS STRING) AS name_rank
   FROM silver.provider_records AS r
-  GROUP BY r.file_provider_id
+),
+picked AS (
+  SELECT
+    file_provider_id,
+    SUBSTR(MAX(npi_rank || npi), 12) AS npi,
+    SUBSTR(MAX(npi_rank || COALESCE(npi_problem, '')), 12) AS npi_problem,
+    MAX(name_rank || provider_name) AS ranked_name,
+    MIN(LOWER(provider_name)) <> MAX(LOWER(provider_name)) AS names_differ,
+    SUBSTR(MAX(day || specialty), 11) AS specialty,
+    SUBSTR(MAX(day || specialty_source_value), 11) AS specialty_source_value,
+    SUBSTR(MAX(day || care_site_name), 11) AS care_site_name,
+    SUBSTR(MAX(day || provider_source_value), 11) AS provider_source_value,
+    SUBSTR(MAX(day || provider_id_source_value), 11) AS provider_id_source_value,
+    MAX(file_date) AS file_date
+  FROM ranked
+  GROUP BY file_provider_id
 )
 SELECT
   p.file_provider_id,
   CASE
-    WHEN REGEXP_LIKE(p.best['npi'], '^[0-9]{10}$') THEN CONCAT('npi:', p.best['npi'])
-    ELSE CONCAT('file:', p.file_provider_id)
+    WHEN p.npi_problem = 'not ten digits' OR p.npi IS NULL THEN 'file:' || p.file_provider_id
+    ELSE 'npi:' || p.npi
   END AS identity,
   CASE
-    WHEN REGEXP_LIKE(p.best['npi'], '^[0-9]{10}$') THEN CONCAT('file:', p.file_provider_id)
+    WHEN p.npi_problem = 'not ten digits' OR p.npi IS NULL THEN NULL
+    ELSE 'file:' || p.file_provider_id
   END AS previous_identity,
-  p.best['npi'] AS npi,
-  p.best['problem'] AS npi_problem,
-  p.fullest['name'] AS provider_name,
-  p.fullest['has_initial'] AS name_has_initial,
+  p.npi,
+  NULLIF(p.npi_problem, '') AS npi_problem,
+  SUBSTR(p.ranked_name, 16) AS provider_name,
+  SUBSTR(p.ranked_name, 1, 15) AS name_rank,
   p.names_differ,
-  p.newest['specialty'] AS specialty,
-  p.newest['specialty_source_value'] AS specialty_source_value,
-  p.newest['care_site_name'] AS care_site_name,
-  p.newest['provider_source_value'] AS provider_source_value,
-  p.newest['provider_id_source_value'] AS provider_id_source_value,
+  p.specialty,
+  p.specialty_source_value,
+  p.care_site_name,
+  p.provider_source_value,
+  p.provider_id_source_value,
   p.file_date
 FROM picked AS p

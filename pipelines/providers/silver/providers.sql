@@ -1,64 +1,49 @@
--- The database is the system of record: what it knows counts, and the files fill in what it lacks.
+-- The database is the system of record: what it knows counts, and the files fill in what it lacks. So its rank is after that
+-- of any day and of any name of a file. How ranks are used: see file_providers.sql.
 WITH candidates AS (
   SELECT
-    c.identity, TRUE AS in_clinic, CAST(c.clinic_provider_id AS STRING) AS id, c.npi, c.npi_problem, c.provider_name,
-    FALSE AS name_has_initial, FALSE AS names_differ, c.specialty, c.specialty_source_value, c.care_site_name,
-    c.provider_source_value, c.provider_id_source_value, CAST(NULL AS DATE) AS file_date
+    c.identity, '9999-99-99' AS day, '20000' || '9999-99-99' AS name_rank, c.npi, c.npi_problem, c.provider_name,
+    FALSE AS names_differ, c.specialty, c.specialty_source_value, c.care_site_name, c.provider_source_value,
+    c.provider_id_source_value, TRUE AS in_clinic, CAST(NULL AS DATE) AS file_date
   FROM silver.clinic_providers AS c
   UNION ALL
   SELECT
-    f.identity, FALSE, f.file_provider_id, f.npi, f.npi_problem, f.provider_name,
-    f.name_has_initial, f.names_differ, f.specialty, f.specialty_source_value, f.care_site_name,
-    f.provider_source_value, f.provider_id_source_value, f.file_date
+    f.identity, CAST(f.file_date AS STRING), f.name_rank, f.npi, f.npi_problem, f.provider_name,
+    f.names_differ, f.specialty, f.specialty_source_value, f.care_site_name, f.provider_source_value,
+    f.provider_id_source_value, FALSE, f.file_date
   FROM silver.file_providers AS f
-),
-described AS (
-  SELECT
-    c.*,
-    NAMED_STRUCT(
-      'provider_name', c.provider_name,
-      'npi', c.npi,
-      'npi_problem', c.npi_problem,
-      'specialty', c.specialty,
-      'specialty_source_value', c.specialty_source_value,
-      'care_site_name', c.care_site_name,
-      'provider_source_value', c.provider_source_value,
-      'provider_id_source_value', c.provider_id_source_value
-    ) AS said
-  FROM candidates AS c
 ),
 person AS (
   SELECT
-    d.identity,
-    FIRST_VALUE(d.said ORDER BY d.id) FILTER (WHERE d.in_clinic) AS clinic,
-    FIRST_VALUE(d.said ORDER BY d.file_date DESC, d.id) FILTER (WHERE NOT d.in_clinic) AS file,
-    FIRST_VALUE(
-      d.provider_name
-      ORDER BY d.name_has_initial, CHARACTER_LENGTH(d.provider_name) DESC, d.file_date DESC, d.provider_name DESC
-    ) FILTER (WHERE NOT d.in_clinic) AS fullest_name,
-    BOOL_OR(d.names_differ) OR MIN(LOWER(d.provider_name)) <> MAX(LOWER(d.provider_name)) AS names_differ,
-    BOOL_OR(d.in_clinic) AS in_clinic,
-    COUNT(*) FILTER (WHERE NOT d.in_clinic) AS file_ids,
-    MAX(d.file_date) AS file_date
-  FROM described AS d
-  GROUP BY d.identity
+    identity,
+    SUBSTR(MAX(name_rank || provider_name), 16) AS provider_name,
+    BOOL_OR(names_differ) OR MIN(LOWER(provider_name)) <> MAX(LOWER(provider_name)) AS names_differ,
+    MAX(npi) AS npi,
+    MAX(npi_problem) AS npi_problem,
+    SUBSTR(MAX(day || specialty), 11) AS specialty,
+    SUBSTR(MAX(day || specialty_source_value), 11) AS specialty_source_value,
+    SUBSTR(MAX(day || care_site_name), 11) AS care_site_name,
+    SUBSTR(MAX(day || provider_source_value), 11) AS provider_source_value,
+    SUBSTR(MAX(day || provider_id_source_value), 11) AS provider_id_source_value,
+    BOOL_OR(in_clinic) AS in_clinic,
+    COUNT(file_date) AS file_ids,
+    MAX(file_date) AS file_date
+  FROM candidates
+  GROUP BY identity
 )
 SELECT
   p.identity,
   i.provider_id,
-  COALESCE(p.clinic['provider_name'], p.fullest_name) AS provider_name,
+  p.provider_name,
   p.names_differ,
-  COALESCE(p.clinic['npi'], p.file['npi']) AS npi,
-  COALESCE(p.clinic['npi_problem'], p.file['npi_problem']) AS npi_problem,
-  COALESCE(p.clinic['specialty'], p.file['specialty']) AS specialty,
-  CASE
-    WHEN p.clinic['specialty'] IS NOT NULL THEN p.clinic['specialty_source_value']
-    ELSE p.file['specialty_source_value']
-  END AS specialty_source_value,
-  COALESCE(p.clinic['care_site_name'], p.file['care_site_name']) AS care_site_name,
-  LOWER(COALESCE(p.clinic['care_site_name'], p.file['care_site_name'])) AS site_key,
-  COALESCE(p.clinic['provider_source_value'], p.file['provider_source_value']) AS provider_source_value,
-  COALESCE(p.clinic['provider_id_source_value'], p.file['provider_id_source_value']) AS provider_id_source_value,
+  p.npi,
+  p.npi_problem,
+  p.specialty,
+  p.specialty_source_value,
+  p.care_site_name,
+  LOWER(p.care_site_name) AS site_key,
+  p.provider_source_value,
+  p.provider_id_source_value,
   p.in_clinic,
   p.file_ids,
   p.file_date
