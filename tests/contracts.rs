@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use medalha::contract::{Definition, Project, Table, load};
+use medalha::contract::{Definition, KeyedInput, Project, Table, load};
 
 #[test]
 fn every_case_says_what_is_expected() {
@@ -84,19 +84,22 @@ fn summary(project: &Project) -> String {
     tables.chain(queries).collect()
 }
 
+fn keyed(inputs: &[KeyedInput]) -> String {
+    let inputs = inputs.iter().map(|input| {
+        let key: Vec<String> = input.key.iter().map(ToString::to_string).collect();
+        format!("{}[{}]", input.table, key.join(", "))
+    });
+    inputs.collect::<Vec<_>>().join(" and ")
+}
+
 fn how(table: &Table) -> String {
     let how = match &table.definition {
         Definition::Bronze { source, .. } => format!("bronze of {source}"),
         Definition::ByRecord { input, .. } => format!("by_record of {input}"),
-        Definition::ByKey { inputs, .. } => {
-            let inputs: Vec<String> = inputs
-                .iter()
-                .map(|input| {
-                    let key: Vec<String> = input.key.iter().map(ToString::to_string).collect();
-                    format!("{}[{}]", input.table, key.join(", "))
-                })
-                .collect();
-            format!("by_key of {}", inputs.join(" and "))
+        Definition::ByKey { inputs, .. } => format!("by_key of {}", keyed(inputs)),
+        Definition::Surrogate { inputs, number, inherits, .. } => {
+            let inherits = inherits.as_ref().map_or_else(String::new, |column| format!(" inheriting by {column}"));
+            format!("surrogate {number}{inherits} of {}", keyed(inputs))
         }
         Definition::Whole { inputs, .. } => {
             let inputs: Vec<String> = inputs.iter().map(ToString::to_string).collect();

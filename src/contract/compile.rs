@@ -291,7 +291,9 @@ fn fingerprint(draft: &Draft<'_>, definition: &Definition, drafts: &[Draft<'_>],
     let (inputs, references): (Vec<&TableName>, &[String]) = match definition {
         Definition::Bronze { .. } => (Vec::new(), &[]),
         Definition::ByRecord { input, references, .. } => (vec![input], references),
-        Definition::ByKey { inputs, references, .. } => (inputs.iter().map(|input| &input.table).collect(), references),
+        Definition::ByKey { inputs, references, .. } | Definition::Surrogate { inputs, references, .. } => {
+            (inputs.iter().map(|input| &input.table).collect(), references)
+        }
         Definition::Whole { inputs, references, .. } => (inputs.iter().collect(), references),
     };
     for reference in references {

@@ -7,7 +7,7 @@ use super::raw::{At, RawTable, Strategy, inside};
 use super::sql::Sql;
 use super::table::{Draft, Kind, schema_of};
 use super::types::{fits, record_columns, type_name};
-use super::{Column, Definition, TableName, keys, record};
+use super::{Column, Definition, TableName, keys, record, surrogate};
 use crate::problem::{File, Place, Problem, suggest};
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -59,7 +59,7 @@ pub(super) fn define<'a>(draft: &Draft<'a>, planner: &Planner, problems: &mut Ve
 }
 
 fn check_conditions(draft: &Draft<'_>, raw: &RawTable, planner: &Planner, problems: &mut Vec<Problem>) {
-    let schema = schema_of(&draft.columns);
+    let schema = schema_of(&surrogate::given_by_sql(raw, &draft.columns));
     for expectation in &raw.expectations {
         let Some(At { value, at }) = &expectation.condition else {
             continue;
@@ -98,18 +98,21 @@ fn check_columns(draft: &Draft<'_>, raw: &RawTable, sql: &Sql<'_>, plan: &Logica
     let system = record_columns().map(|column| column.name);
     let is_record = raw.strategy.as_ref().is_some_and(|at| at.value == Strategy::ByRecord);
     let optional = |name: &str| is_record && system.iter().any(|system| system == name);
+    let given = surrogate::given_by_sql(raw, &draft.columns);
     for (at, field) in outputs.iter().enumerate() {
         let name = field.name();
         if outputs[..at].iter().any(|earlier| earlier.name() == name) {
             let message = format!("the SQL gives column '{name}' twice");
             problems.push(sql.file.problem_at(sql.output(name), message));
-        } else if !draft.columns.iter().any(|column| column.name == *name) {
+        } else if !given.iter().any(|column| column.name == *name) && draft.columns.len() > given.len() {
+            problems.push(surrogate::not_for_sql(draft, sql, name));
+        } else if !given.iter().any(|column| column.name == *name) {
             let hint = suggest(name, draft.columns.iter().map(|column| column.name.as_str()));
             let message = format!("the contract has no column '{name}'");
             problems.push(sql.file.problem_at(sql.output(name), message).with_hint(hint));
         }
     }
-    for column in &draft.columns {
+    for column in &given {
         let place = raw.columns.iter().find(|raw| raw.name.value == column.name);
         match outputs.iter().find(|field| *field.name() == column.name) {
             None if optional(&column.name) => {}
@@ -175,6 +178,7 @@ fn strategy(
                 }
             }
         }
+        Strategy::Surrogate => surrogate::define(draft, raw, plan, text, references),
         Strategy::Whole => {
             let inputs = keys::tables_in(plan).into_iter().collect();
             Some(Definition::Whole { sql: text, inputs, references })

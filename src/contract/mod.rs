@@ -29,6 +29,7 @@ mod raw;
 mod record;
 mod reference;
 mod sql;
+mod surrogate;
 mod table;
 mod types;
 
@@ -243,7 +244,9 @@ impl Table {
         match &self.definition {
             Definition::Bronze { .. } => Vec::new(),
             Definition::ByRecord { input, .. } => vec![input],
-            Definition::ByKey { inputs, .. } => inputs.iter().map(|input| &input.table).collect(),
+            Definition::ByKey { inputs, .. } | Definition::Surrogate { inputs, .. } => {
+                inputs.iter().map(|input| &input.table).collect()
+            }
             Definition::Whole { inputs, .. } => inputs.iter().collect(),
         }
     }
@@ -254,6 +257,7 @@ impl Table {
             Definition::Bronze { .. } => &[],
             Definition::ByRecord { references, .. }
             | Definition::ByKey { references, .. }
+            | Definition::Surrogate { references, .. }
             | Definition::Whole { references, .. } => references,
         }
     }
@@ -270,9 +274,21 @@ impl Table {
     pub fn sql(&self) -> Option<&str> {
         match &self.definition {
             Definition::Bronze { .. } => None,
-            Definition::ByRecord { sql, .. } | Definition::ByKey { sql, .. } | Definition::Whole { sql, .. } => {
-                Some(sql)
+            Definition::ByRecord { sql, .. }
+            | Definition::ByKey { sql, .. }
+            | Definition::Surrogate { sql, .. }
+            | Definition::Whole { sql, .. } => Some(sql),
+        }
+    }
+
+    /// The columns by whose values its changes can be told, and its inputs by them; `None` where they cannot.
+    pub fn keyed(&self) -> Option<(&[String], &[KeyedInput])> {
+        match &self.definition {
+            Definition::ByKey { replace_by, inputs, .. } => Some((replace_by, inputs)),
+            Definition::Surrogate { inputs, .. } if inputs.iter().all(|input| !input.key.is_empty()) => {
+                Some((&self.key, inputs))
             }
+            _ => None,
         }
     }
 }
@@ -286,15 +302,25 @@ pub enum Definition {
     ByRecord { sql: String, sequence: Option<String>, input: TableName, references: Vec<String> },
     /// Rows that depend only on the input rows that share their `replace_by` values.
     ByKey { sql: String, replace_by: Vec<String>, inputs: Vec<KeyedInput>, references: Vec<String> },
+    /// Keys, each with a number that is given once and kept: the column `number`, which the SQL does not give. A new key
+    /// takes over the number of the key in its column `inherits`.
+    Surrogate {
+        sql: String,
+        number: String,
+        inherits: Option<String>,
+        inputs: Vec<KeyedInput>,
+        references: Vec<String>,
+    },
     /// Recomputed when an input changed.
     Whole { sql: String, inputs: Vec<TableName>, references: Vec<String> },
 }
 
-/// An input of a by-key table, and which of its rows an output key depends on.
+/// An input of a table that is kept by key, and which of its rows an output key depends on.
 #[derive(Debug, Clone)]
 pub struct KeyedInput {
     pub table: TableName,
-    /// Over the input's unqualified columns, one a `replace_by` column, in its order.
+    /// Over the input's unqualified columns, one a column that the table is kept by, in their order; empty when a surrogate
+    /// table's keys may depend on any row.
     pub key: Vec<Expr>,
 }
 

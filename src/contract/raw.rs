@@ -54,6 +54,7 @@ pub(super) struct RawTable {
     pub key: Option<At<Vec<At<String>>>>,
     pub sequence: Option<At<String>>,
     pub replace_by: Option<At<Vec<At<String>>>>,
+    pub inherits: Option<At<String>>,
     pub statistics: Vec<At<String>>,
     pub columns: Vec<RawColumn>,
     pub expectations: Vec<RawExpectation>,
@@ -65,6 +66,7 @@ pub(super) enum Strategy {
     ByRecord,
     ByKey,
     Whole,
+    Surrogate,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ pub(super) struct RawColumn {
     pub name: At<String>,
     pub data_type: Option<At<DataType>>,
     pub required: bool,
+    pub surrogate: bool,
     pub comment: String,
 }
 
@@ -120,7 +123,12 @@ pub(super) fn bronze(file: &File, problems: &mut Vec<Problem>) -> Option<RawBron
 
 /// Reads a silver or gold table's contract.
 pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable> {
-    let strategies = [("by_record", Strategy::ByRecord), ("by_key", Strategy::ByKey), ("whole", Strategy::Whole)];
+    let strategies = [
+        ("by_record", Strategy::ByRecord),
+        ("by_key", Strategy::ByKey),
+        ("whole", Strategy::Whole),
+        ("surrogate", Strategy::Surrogate),
+    ];
     let mut reader = Reader::open(file, &file.text, problems)?;
     let mut raw = RawTable {
         description: reader.description(),
@@ -128,6 +136,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         key: reader.names("key"),
         sequence: reader.optional("sequence"),
         replace_by: reader.names("replace_by"),
+        inherits: reader.optional("inherits"),
         statistics: reader.names("statistics").map_or_else(Vec::new, |at| at.value),
         columns: Vec::new(),
         expectations: Vec::new(),
@@ -140,6 +149,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         raw.columns.push(RawColumn {
             data_type: reader.data_type("type"),
             required: reader.flag("required").unwrap_or_default(),
+            surrogate: reader.flag("surrogate").unwrap_or_default(),
             comment: reader.required("comment").map_or_else(String::new, |at| at.value),
             name,
         });

@@ -9,7 +9,7 @@ use super::raw::{self, At, RawBronze, RawTable, Strategy};
 use super::types::{
     SYSTEM_COLUMNS, bronze_columns, bronze_schema, is_identifier, is_ordered, record_columns, type_name,
 };
-use super::{Column, Expectation, Severity, Stage, TableName};
+use super::{Column, Expectation, Severity, Stage, TableName, surrogate};
 use crate::problem::{File, Problem, suggest};
 
 /// A contract that was read; its SQL is not yet planned.
@@ -111,7 +111,7 @@ impl Draft<'_> {
         self.kind = Kind::Derived(raw);
     }
 
-    fn problem(&self, at: usize, message: String) -> Problem {
+    pub(super) fn problem(&self, at: usize, message: String) -> Problem {
         self.contract.problem(at, message)
     }
 
@@ -131,7 +131,7 @@ impl Draft<'_> {
             columns.push(Column {
                 name: name.value.clone(),
                 data_type: column.data_type.as_ref().map_or(DataType::Null, |at| at.value.clone()),
-                required: column.required,
+                required: column.required || column.surrogate,
                 comment: column.comment.clone(),
             });
         }
@@ -170,7 +170,7 @@ impl Draft<'_> {
         known
     }
 
-    fn unknown_column(&self, what: &str, name: &str, at: usize) -> Problem {
+    pub(super) fn unknown_column(&self, what: &str, name: &str, at: usize) -> Problem {
         let hint = suggest(name, self.columns.iter().map(|column| column.name.as_str()));
         self.problem(at, format!("unknown column '{name}' in '{what}'")).with_hint(hint)
     }
@@ -210,6 +210,7 @@ impl Draft<'_> {
         if let Some(sequence) = &raw.sequence {
             self.check_sequence(sequence, by_record, problems);
         }
+        surrogate::check(self, raw, strategy, problems);
     }
 
     fn check_sequence(&self, sequence: &At<String>, by_record: bool, problems: &mut Vec<Problem>) {
@@ -231,7 +232,7 @@ impl Draft<'_> {
 
     fn read_expectations(&self, raw: &RawTable, problems: &mut Vec<Problem>) -> Vec<Expectation> {
         let mut expectations: Vec<Expectation> =
-            self.columns.iter().filter(|column| column.required).map(required).collect();
+            surrogate::given_by_sql(raw, &self.columns).iter().filter(|column| column.required).map(required).collect();
         for expectation in &raw.expectations {
             let At { value: name, at } = &expectation.name;
             if !is_identifier(name) {

@@ -63,15 +63,15 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
 /// # Errors
 /// When storage fails.
 pub async fn changed_keys(run: &Run, table: &Table, target: &LakeTable) -> Result<Option<usize>> {
-    let Definition::ByKey { replace_by, inputs: keyed, .. } = &table.definition else { return Ok(None) };
+    let Some((kept_by, keyed)) = table.keyed() else { return Ok(None) };
     let Some(inputs) = open_inputs(run, &table.inputs()).await? else { return Ok(Some(0)) };
     let ctx = run.session_with_references(&[])?;
     let seen = seen(target, keyed, &inputs).await?;
-    Ok(keys::changed(&ctx, table, replace_by, &seen).await?.map(|keys| keys.set.len()))
+    Ok(keys::changed(&ctx, table, kept_by, &seen).await?.map(|keys| keys.set.len()))
 }
 
 /// The inputs, each with the version that the table has seen.
-async fn seen<'a>(
+pub(crate) async fn seen<'a>(
     target: &LakeTable,
     keyed: &'a [KeyedInput],
     inputs: &'a [LakeTable],
@@ -123,7 +123,12 @@ async fn replace_keys(
 }
 
 /// Registers an input as if it held only the rows of the keys.
-async fn restrict(ctx: &SessionContext, keyed: &KeyedInput, input: &LakeTable, keys: &ChangedKeys) -> Result<()> {
+pub(crate) async fn restrict(
+    ctx: &SessionContext,
+    keyed: &KeyedInput,
+    input: &LakeTable,
+    keys: &ChangedKeys,
+) -> Result<()> {
     let rows = ctx.read_table(input.provider(ctx).await?)?;
     let few = keyed.key.len() == 1 && keys.set.len() <= LISTED_KEYS;
     let rows = if few { listed(rows, &keyed.key[0], &keys.rows)? } else { joined(ctx, rows, &keyed.key, &keys.rows)? };

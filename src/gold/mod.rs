@@ -2,6 +2,6 @@
 //! whole ([`whole`]).
 
 pub mod by_key;
-mod keys;
-mod output;
+pub(crate) mod keys;
+pub(crate) mod output;
 pub mod whole;

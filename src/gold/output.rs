@@ -59,7 +59,10 @@ pub async fn write(
 }
 
 /// The rows as JSON objects.
-fn json_rows(batch: &RecordBatch) -> Result<Vec<String>> {
+///
+/// # Errors
+/// When a column's type has no JSON form.
+pub fn json_rows(batch: &RecordBatch) -> Result<Vec<String>> {
     let mut writer = LineDelimitedWriter::new(Vec::new());
     writer.write(batch)?;
     writer.finish()?;

@@ -31,7 +31,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
 }
 
 /// The inputs at their newest versions; `None` while one of them is not there.
-pub(super) async fn open_inputs(run: &Run, names: &[&TableName]) -> Result<Option<Vec<LakeTable>>> {
+pub(crate) async fn open_inputs(run: &Run, names: &[&TableName]) -> Result<Option<Vec<LakeTable>>> {
     let mut inputs = Vec::new();
     for name in names {
         match run.lake.open(&name.to_string()).await? {
@@ -43,7 +43,7 @@ pub(super) async fn open_inputs(run: &Run, names: &[&TableName]) -> Result<Optio
 }
 
 /// Whether an input has a version that the table has not seen.
-pub(super) async fn any_is_newer(target: &LakeTable, inputs: &[LakeTable]) -> Result<bool> {
+pub(crate) async fn any_is_newer(target: &LakeTable, inputs: &[LakeTable]) -> Result<bool> {
     for input in inputs {
         if target.position(&input.name).await? != Some(input.version_position()) {
             return Ok(true);
@@ -53,13 +53,13 @@ pub(super) async fn any_is_newer(target: &LakeTable, inputs: &[LakeTable]) -> Re
 }
 
 /// What the table has seen once the commit lands.
-pub(super) fn positions(table: &Table, inputs: &[LakeTable]) -> BTreeMap<String, i64> {
+pub(crate) fn positions(table: &Table, inputs: &[LakeTable]) -> BTreeMap<String, i64> {
     let seen = inputs.iter().map(|input| (input.name.clone(), input.version_position()));
     seen.chain([(CONTRACT.to_owned(), fingerprint(table))]).collect()
 }
 
 /// Computes all rows and replaces the table's.
-pub(super) async fn replace_all(
+pub(crate) async fn replace_all(
     run: &Run,
     table: &Table,
     target: &mut LakeTable,
@@ -91,7 +91,7 @@ pub(super) async fn replace_all(
 }
 
 /// The quarantine, now that the tasks that wrote to it have ended.
-pub(super) fn into_inner(quarantine: Arc<Mutex<Quarantine>>, table: &Table) -> Result<Quarantine> {
+pub(crate) fn into_inner(quarantine: Arc<Mutex<Quarantine>>, table: &Table) -> Result<Quarantine> {
     let quarantine = Arc::into_inner(quarantine);
     Ok(quarantine.ok_or_else(|| Error::failed(format!("{}: the quarantine is still in use", table.name)))?.into_inner())
 }

@@ -181,6 +181,7 @@ fn contract(table: &Table) -> Contract {
         Definition::Bronze { source, .. } => ("bronze", None, Vec::new(), Some(source.clone())),
         Definition::ByRecord { sequence, .. } => ("by_record", sequence.clone(), Vec::new(), None),
         Definition::ByKey { replace_by, .. } => ("by_key", None, replace_by.clone(), None),
+        Definition::Surrogate { .. } => ("surrogate", None, Vec::new(), None),
         Definition::Whole { .. } => ("whole", None, Vec::new(), None),
     };
     let expectations = table.expectations.iter().map(|expectation| ExpectationInfo {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use deltalake::parquet::bloom_filter::Sbbf;
 use futures::{StreamExt, TryStreamExt};
@@ -107,6 +107,7 @@ impl KeySet {
             // Bloom filters know no NULL.
             _ if values.null_count() > 0 => true,
             DataType::Utf8 => values.as_string::<i32>().iter().flatten().any(|value| filter.check(value)),
+            DataType::Int32 => values.as_primitive::<Int32Type>().iter().flatten().any(|value| filter.check(&value)),
             DataType::Int64 => values.as_primitive::<Int64Type>().iter().flatten().any(|value| filter.check(&value)),
             _ => true,
         })
@@ -157,6 +158,10 @@ async fn search_file(
 ) -> Result<Vec<Match>> {
     let columns: Vec<String> = key.iter().chain(also).cloned().collect();
     let mut reader = reader::open(table, &file.path, file.size, Some(&columns)).await?;
+    if key.iter().any(|name| reader.schema().column_with_name(name).is_none()) {
+        // The file is older than the column: all its rows have NULL there.
+        return Ok(Vec::new());
+    }
     let groups = candidate_groups(&mut reader, keys, key).await.at(&file.path)?;
     if groups.is_empty() {
         return Ok(Vec::new());

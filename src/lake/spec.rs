@@ -33,6 +33,9 @@ impl TableSpec {
         let lookup = match &table.definition {
             Definition::ByRecord { .. } => table.key.clone(),
             Definition::ByKey { replace_by, .. } => replace_by.clone(),
+            Definition::Surrogate { number, inherits, .. } => {
+                table.key.iter().chain([number]).chain(inherits).cloned().collect()
+            }
             Definition::Bronze { .. } | Definition::Whole { .. } => Vec::new(),
         };
         Self {

@@ -161,6 +161,7 @@ impl Run {
             Definition::Bronze { .. } => bronze::ingest(self, table).await,
             Definition::ByRecord { .. } => silver::by_record::refresh(self, table).await,
             Definition::ByKey { .. } => gold::by_key::refresh(self, table).await,
+            Definition::Surrogate { .. } => silver::surrogate::refresh(self, table).await,
             Definition::Whole { .. } => gold::whole::refresh(self, table).await,
         }
     }

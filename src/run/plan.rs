@@ -56,7 +56,7 @@ impl Run {
 
     /// A newer version of an input need not have other rows: it may record only how far the input has come.
     async fn plan_newer(&self, table: &Table, target: &LakeTable, input: &TableName) -> Result<Option<String>> {
-        if !matches!(table.definition, Definition::ByKey { .. }) {
+        if table.keyed().is_none() {
             return Ok(Some(format!("refresh: {} in {input}", Why::NewInput.as_str())));
         }
         Ok(match gold::by_key::changed_keys(self, table, target).await? {

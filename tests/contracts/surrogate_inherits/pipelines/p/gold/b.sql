@@ -1,0 +1,1 @@
+SELECT id, n AS previous FROM silver.items

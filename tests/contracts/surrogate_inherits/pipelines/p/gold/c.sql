@@ -1,0 +1,1 @@
+SELECT id, kind AS previous FROM silver.items

@@ -1,0 +1,1 @@
+SELECT id, kind, kind AS previous FROM silver.items
