@@ -7,7 +7,7 @@ use super::raw::{At, RawTable, Strategy, inside};
 use super::sql::Sql;
 use super::table::{Draft, Kind, schema_of};
 use super::types::{fits, record_columns, type_name};
-use super::{Column, Definition, TableName, keys, record, surrogate};
+use super::{Column, Definition, KeyedInput, TableName, keys, record, surrogate};
 use crate::problem::{File, Place, Problem, suggest};
 use arrow::datatypes::{DataType, TimeUnit};
 
@@ -145,6 +145,18 @@ fn misfit(draft: &Draft<'_>, at: usize, column: &Column, found: &DataType) -> Pr
     draft.contract.problem(at, message).with_hint(hint)
 }
 
+/// A table that is said to be broadcast must be one: what it is said for may have been a slip of the pen.
+fn check_broadcast(draft: &Draft<'_>, raw: &RawTable, inputs: &[KeyedInput], problems: &mut Vec<Problem>) {
+    for At { value, at } in &raw.broadcast {
+        if inputs.iter().any(|input| input.is_broadcast() && input.table.to_string() == *value) {
+            continue;
+        }
+        let hint = "name tables that the SQL reads in a side of a join of their own, such as silver.sites".to_owned();
+        let message = format!("'{value}' is not broadcast: no side of a join consists of it");
+        problems.push(draft.contract.problem(*at, message).with_hint(hint));
+    }
+}
+
 fn strategy(
     draft: &Draft<'_>,
     raw: &RawTable,
@@ -169,8 +181,12 @@ fn strategy(
             let replace_by: Vec<String> = raw.replace_by.as_ref()?.value.iter().map(|at| at.value.clone()).collect();
             let columns: Vec<&Column> =
                 replace_by.iter().filter_map(|name| draft.columns.iter().find(|column| column.name == *name)).collect();
-            match keys::derive(plan, &columns) {
-                Ok(inputs) => Some(Definition::ByKey { sql: text, replace_by, inputs, references }),
+            let broadcast: Vec<TableName> = raw.broadcast.iter().filter_map(|at| at.value.parse().ok()).collect();
+            match keys::derive(plan, &columns, &broadcast) {
+                Ok(inputs) => {
+                    check_broadcast(draft, raw, &inputs, problems);
+                    Some(Definition::ByKey { sql: text, replace_by, inputs, references })
+                }
                 Err(refusal) => {
                     let place = refusal.tables.first().map_or(sql.start, |table| sql.mention(table));
                     problems.push(sql.file.problem_at(place, refusal.message).with_hint(refusal.hint));

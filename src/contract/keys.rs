@@ -23,10 +23,15 @@ pub(super) struct Refusal {
     pub hint: Option<String>,
 }
 
-/// Derives the key of every input from the analysed plan of a table.
-pub(super) fn derive(plan: &LogicalPlan, replace_by: &[&Column]) -> Result<Vec<KeyedInput>, Refusal> {
+/// Derives the key of every input from the analysed plan of a table. A side of a join that reads only tables of `broadcast`
+/// is the same for every key: these have none.
+pub(super) fn derive(
+    plan: &LogicalPlan,
+    replace_by: &[&Column],
+    broadcast: &[TableName],
+) -> Result<Vec<KeyedInput>, Refusal> {
     let names: Vec<&str> = replace_by.iter().map(|column| column.name.as_str()).collect();
-    let mut derivation = Derivation { names: &names, found: Vec::new() };
+    let mut derivation = Derivation { names: &names, broadcast, found: Vec::new() };
     if has_subquery(plan) {
         return Err(derivation.refuse(plan, None, "a subquery may look at rows of any key"));
     }
@@ -88,6 +93,7 @@ pub(super) fn has_subquery(plan: &LogicalPlan) -> bool {
 
 struct Derivation<'a> {
     names: &'a [&'a str],
+    broadcast: &'a [TableName],
     found: Vec<KeyedInput>,
 }
 
@@ -237,8 +243,9 @@ impl Derivation<'_> {
             below = &equal;
         }
         for side in [left, right] {
-            // What reads no table is the same for every key.
-            if !tables_in(side).is_empty() {
+            if self.is_same_for_all(side) {
+                self.add_broadcast(side);
+            } else {
                 let keys = self.translate_keys(side, &keys, &equal)?;
                 self.descend(side, keys, below)?;
             }
@@ -246,8 +253,21 @@ impl Derivation<'_> {
         Ok(())
     }
 
+    /// What reads no table is the same for every key, and so is a table whose change makes everything be computed anew.
+    fn is_same_for_all(&self, side: &LogicalPlan) -> bool {
+        tables_in(side).iter().all(|table| self.broadcast.contains(table))
+    }
+
+    fn add_broadcast(&mut self, side: &LogicalPlan) {
+        for table in tables_in(side) {
+            if !self.found.iter().any(|input| input.table == table) {
+                self.found.push(KeyedInput { table, key: Vec::new() });
+            }
+        }
+    }
+
     fn check_keeper(&self, plan: &LogicalPlan, keeper: &LogicalPlan, keys: &[Expr]) -> Derived {
-        if tables_in(keeper).is_empty() {
+        if self.is_same_for_all(keeper) {
             return Err(self.refuse(plan, None, "the join keeps rows of a reference that match no row"));
         }
         match keys.iter().zip(self.names).find(|(key, _)| !is_over(key, keeper.schema())) {
@@ -279,7 +299,7 @@ impl Derivation<'_> {
     fn full_join(&mut self, plan: &LogicalPlan, join: &Join, keys: Vec<Expr>) -> Derived {
         let pairs = equal::of_join(join);
         for side in [join.left.as_ref(), join.right.as_ref()] {
-            if tables_in(side).is_empty() {
+            if self.is_same_for_all(side) {
                 return Err(self.refuse(plan, None, "the join keeps rows of a reference that match no row"));
             }
             let mut own = Vec::new();

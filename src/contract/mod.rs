@@ -319,9 +319,16 @@ pub enum Definition {
 #[derive(Debug, Clone)]
 pub struct KeyedInput {
     pub table: TableName,
-    /// Over the input's unqualified columns, one a column that the table is kept by, in their order; empty when a surrogate
-    /// table's keys may depend on any row.
+    /// Over the input's unqualified columns, one a column that the table is kept by, in their order; empty when any key
+    /// may depend on any row: of a table that is broadcast, or an input of a surrogate table.
     pub key: Vec<Expr>,
+}
+
+impl KeyedInput {
+    /// Whether any row may matter to any key: rows are joined with it whatever their key, and it is read whole.
+    pub fn is_broadcast(&self) -> bool {
+        self.key.is_empty()
+    }
 }
 
 /// A named SQL condition on a row; it passes only when it is TRUE.

@@ -128,7 +128,7 @@ pub(super) fn define(
     let key: Vec<&Column> =
         draft.key.iter().filter_map(|name| draft.columns.iter().find(|column| column.name == *name)).collect();
     // Where the keys that changed cannot be told, the SQL runs whole: the numbers are the same.
-    let inputs = keys::derive(plan, &key).unwrap_or_else(|_| {
+    let inputs = keys::derive(plan, &key, &[]).unwrap_or_else(|_| {
         keys::tables_in(plan).into_iter().map(|table| KeyedInput { table, key: Vec::new() }).collect()
     });
     Some(Definition::Surrogate { sql, number, inherits, inputs, references })

@@ -200,6 +200,9 @@ impl Draft<'_> {
             let hint = "name the columns of which a value is recomputed as a whole".to_owned();
             problems.push(self.problem(strategy.at, "by_key needs 'replace_by'".to_owned()).with_hint(hint));
         }
+        if let Some(At { at, .. }) = raw.broadcast.first().filter(|_| !by_key) {
+            problems.push(self.problem(*at, "'broadcast' belongs to by_key only".to_owned()));
+        }
         if let Some(replace_by) = &raw.replace_by {
             if by_key {
                 self.known_columns("replace_by", Some(&replace_by.value), problems);

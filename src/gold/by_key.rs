@@ -122,7 +122,7 @@ async fn replace_keys(
     Ok(report)
 }
 
-/// Registers an input as if it held only the rows of the keys.
+/// Registers an input as if it held only the rows of the keys; one that is broadcast is registered whole.
 pub(crate) async fn restrict(
     ctx: &SessionContext,
     keyed: &KeyedInput,
@@ -130,6 +130,9 @@ pub(crate) async fn restrict(
     keys: &ChangedKeys,
 ) -> Result<()> {
     let rows = ctx.read_table(input.provider(ctx).await?)?;
+    if keyed.is_broadcast() {
+        return engine::register(ctx, &input.name, rows.into_view());
+    }
     let few = keyed.key.len() == 1 && keys.set.len() <= LISTED_KEYS;
     let rows = if few { listed(rows, &keyed.key[0], &keys.rows)? } else { joined(ctx, rows, &keyed.key, &keys.rows)? };
     engine::register(ctx, &input.name, rows.into_view())

@@ -21,7 +21,8 @@ pub struct ChangedKeys {
     pub set: KeySet,
 }
 
-/// The keys whose rows in an input changed since the versions that the table has seen; `None` when that cannot be told.
+/// The keys whose rows in an input changed since the versions that the table has seen; `None` when that cannot be told,
+/// or when it is all of them.
 ///
 /// # Errors
 /// When storage fails.
@@ -35,6 +36,12 @@ pub async fn changed(
     let mut set = KeySet::default();
     let mut keys = Vec::new();
     for (keyed, input, since) in inputs {
+        if keyed.is_broadcast() {
+            if any_changed(input, *since).await? {
+                return Ok(None);
+            }
+            continue;
+        }
         let columns = columns_of(&keyed.key);
         let Changed::Rows(batches) = changed_rows(input, *since, &columns).await? else { return Ok(None) };
         for batch in batches {
@@ -43,6 +50,15 @@ pub async fn changed(
         }
     }
     Ok(Some(ChangedKeys { rows: concat_batches(&schema, &keys)?, set }))
+}
+
+/// Whether a row changed after a version; a newer version need not have other rows.
+async fn any_changed(input: &LakeTable, since: u64) -> Result<bool> {
+    let column: Vec<String> = input.schema().fields().iter().take(1).map(|field| field.name().clone()).collect();
+    Ok(match changed_rows(input, since, &column).await? {
+        Changed::Rows(batches) => batches.iter().any(|batch| batch.num_rows() > 0),
+        Changed::Unknown => true,
+    })
 }
 
 /// The columns of `replace_by`, with their declared types.
