@@ -9,8 +9,7 @@ WITH trimmed AS (
     NULLIF(NULLIF(TRIM(p.specialty_source_value), ''), 'NULL') AS specialty_source,
     NULLIF(NULLIF(TRIM(p.care_site), ''), 'NULL') AS care_site_name,
     NULLIF(TRIM(p.provider_source_value), '') AS provider_source_value,
-    NULLIF(TRIM(p.provider_id_source_value), '') AS provider_id_source_value,
-    p._batch AS batch
+    NULLIF(TRIM(p.provider_id_source_value), '') AS provider_id_source_value
   FROM bronze.clinic_providers AS p
 )
 SELECT
@@ -37,8 +36,7 @@ SELECT
   COALESCE(t.specialty_source, t.specialty) AS specialty_source_value,
   COALESCE(n.care_site_name, t.care_site_name) AS care_site_name,
   t.provider_source_value,
-  t.provider_id_source_value,
-  t.batch
+  t.provider_id_source_value
 FROM trimmed AS t
 LEFT JOIN reference.specialties AS short ON LOWER(t.specialty) = short.spelling
 LEFT JOIN reference.specialties AS long ON LOWER(t.specialty_source) = long.spelling
