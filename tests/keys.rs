@@ -65,7 +65,7 @@ async fn holds(project: &Project, table: &Table, inputs: &[KeyedInput], seed: u6
     let all = session(project, inputs, &rows);
     let output_key = output_key(table);
     let mut keys = distinct(all.sql(table.sql().unwrap()).await.unwrap(), &output_key).await;
-    for input in inputs {
+    for input in inputs.iter().filter(|input| !input.is_broadcast()) {
         let frame = all.table(input.table.to_string()).await.unwrap();
         keys.extend(distinct(frame, &input.key).await);
     }
@@ -76,7 +76,8 @@ async fn holds(project: &Project, table: &Table, inputs: &[KeyedInput], seed: u6
     for input in inputs {
         let frame = all.table(input.table.to_string()).await.unwrap();
         let schema = Arc::clone(frame.schema().inner());
-        let batches = frame.filter(any_of(&input.key, &chosen)).unwrap().collect().await.unwrap();
+        let of_keys = if input.is_broadcast() { frame } else { frame.filter(any_of(&input.key, &chosen)).unwrap() };
+        let batches = of_keys.collect().await.unwrap();
         parts.push(arrow::compute::concat_batches(&schema, &batches).unwrap());
     }
     let some = session(project, inputs, &parts);

@@ -1,0 +1,1 @@
+SELECT i.id FROM silver.items i RIGHT JOIN silver.words w ON w.k = i.kind

@@ -1,0 +1,1 @@
+SELECT w.id FROM silver.items i JOIN silver.words w ON w.k = i.kind

@@ -1,0 +1,1 @@
+SELECT i.id, w.k FROM silver.items i LEFT JOIN silver.words w ON w.k = i.kind
