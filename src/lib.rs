@@ -36,5 +36,7 @@ pub mod generate;
 pub mod cli;
 // What is wrong in a file that a person wrote, and where.
 pub mod problem;
+// TOML files that a person wrote, with the place of each value.
+mod toml;
 // What can go wrong, by what the user must do about it.
 pub mod error;
