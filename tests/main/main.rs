@@ -10,4 +10,5 @@ mod ingest;
 mod late_events;
 mod new_table;
 mod profiles;
+mod readme;
 mod volume;
