@@ -12,6 +12,7 @@ RUN useradd --uid 1000 --no-create-home --shell /usr/sbin/nologin medalha \
     && install --directory --owner medalha /app /app/data /app/lake
 COPY --from=build /usr/local/bin/pipeline /usr/local/bin/
 COPY pipelines /app/pipelines
+COPY profiles /app/profiles
 WORKDIR /app
 USER medalha
 ENTRYPOINT ["pipeline"]

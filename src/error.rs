@@ -6,6 +6,8 @@ use arrow::error::ArrowError;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::{DeltaTableError, ObjectStoreError};
 
+mod transient;
+
 /// The result of everything that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -40,12 +42,13 @@ pub struct Error {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    transient: bool,
 }
 
 impl Error {
     /// An error of a kind, with its message.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None }
+        Self { kind, message: message.into(), hint: None, transient: false }
     }
 
     /// The work failed.
@@ -68,6 +71,24 @@ impl Error {
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
+    }
+
+    /// Says that what failed may work when it is tried again: a connection was reset or refused, a server busy, or the
+    /// time ran out.
+    pub fn transient(mut self) -> Self {
+        self.transient = true;
+        self
+    }
+
+    /// Takes over from its cause whether it may work when it is tried again.
+    pub fn because(mut self, cause: &(dyn std::error::Error + 'static)) -> Self {
+        self.transient |= transient::is_transient(cause);
+        self
+    }
+
+    /// Whether what failed may work when it is tried again.
+    pub fn is_transient(&self) -> bool {
+        self.transient
     }
 
     /// What the user must do about it.
@@ -136,7 +157,7 @@ macro_rules! failed_from {
     ($($error:ty),+ $(,)?) => {$(
         impl From<$error> for Error {
             fn from(error: $error) -> Self {
-                Self::failed(error.to_string())
+                Self::failed(error.to_string()).because(&error)
             }
         }
     )+};
@@ -144,6 +165,7 @@ macro_rules! failed_from {
 
 failed_from!(
     ArrowError,
+    DeltaTableError,
     ObjectStoreError,
     object_store::path::Error,
     deltalake::kernel::Error,
@@ -153,16 +175,9 @@ failed_from!(
     tokio::task::JoinError,
 );
 
-impl From<DeltaTableError> for Error {
-    fn from(error: DeltaTableError) -> Self {
-        Self::failed(error.to_string())
-    }
-}
-
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
-        let error = error.find_root();
-        Self::failed(error.strip_backtrace())
+        Self::failed(error.find_root().strip_backtrace()).because(&error)
     }
 }
 

@@ -6,6 +6,8 @@
 pub mod contract;
 // `${NAME}` in what differs from place to place.
 pub mod variables;
+// `profiles/*.toml`: which lake, data and values a client has.
+pub mod profile;
 // Where records come from.
 pub mod source;
 // Every record as it came.
@@ -34,7 +36,13 @@ pub mod pipeline_test;
 pub mod generate;
 // The command line; the only place that prints.
 pub mod cli;
+// What failed by what may pass is tried again.
+pub mod retry;
+// Sizes and durations as people write them.
+pub mod units;
 // What is wrong in a file that a person wrote, and where.
 pub mod problem;
+// TOML files that a person wrote, with the place of each value.
+mod toml;
 // What can go wrong, by what the user must do about it.
 pub mod error;

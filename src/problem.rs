@@ -1,6 +1,8 @@
 //! What is wrong in a file that a person wrote, and where: problems with line, column and a hint, all of them at once.
 
 use std::fmt;
+use std::fs;
+use std::path::Path;
 
 /// One thing that is wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,13 +76,35 @@ pub(crate) struct File {
 }
 
 impl File {
+    /// Reads a file of a project; `path` is relative to `root`.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not UTF-8.
+    pub fn read(root: &Path, path: &str) -> Result<Self, Problem> {
+        match fs::read(root.join(path)).map(String::from_utf8) {
+            Ok(Ok(text)) => Ok(Self { path: path.to_owned(), text }),
+            Ok(Err(error)) => {
+                let valid = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+                let file = Self { path: path.to_owned(), text };
+                Err(file.problem(valid, "the file is not UTF-8 from here on"))
+            }
+            Err(error) => Err(Problem::of_file(path, format!("cannot be read: {error}"))),
+        }
+    }
+
     /// A problem at a byte offset of the text.
     pub fn problem(&self, offset: usize, message: impl Into<String>) -> Problem {
+        self.problem_at(self.place(offset), message)
+    }
+
+    /// The place of a byte offset of the text.
+    pub fn place(&self, offset: usize) -> Place {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         let column = before[line_start..].chars().count() + 1;
-        self.problem_at(Place { line: line as u32, column: column as u32 }, message)
+        Place { line: line as u32, column: column as u32 }
     }
 
     /// A problem at a line and column.

@@ -72,7 +72,8 @@ impl fmt::Display for Template {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text can be the name of a variable.
+pub(crate) fn is_name(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.bytes().all(word) && !text.is_empty() && !text.as_bytes()[0].is_ascii_digit()
 }

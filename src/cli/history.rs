@@ -6,20 +6,21 @@ use comfy_table::Cell;
 use super::Global;
 use super::output::{self, Format};
 use crate::error::Result;
-use crate::inspect::{HistoryRow, history as read};
+use crate::inspect::{HistoryRow, StageRun, history as read, runs};
 use crate::query::Reader;
 
-/// A table's versions, the newest first: when, by which run, how many rows came and went
+/// The lake's runs and how each stage of them ended; or a table's versions, by which run, how many rows came and went
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  pipeline history
   pipeline history silver.exams
   pipeline history silver.exams --limit 5 --format json
 
 A version is read with `pipeline query … --as-of silver.exams@3`.")]
 pub struct HistoryArgs {
-    /// The table, such as silver.exams
-    table: String,
-    /// At most so many versions
+    /// The table, such as silver.exams; without one, the runs
+    table: Option<String>,
+    /// At most so many versions or runs
     #[arg(long, default_value_t = 20, value_name = "N")]
     limit: usize,
     /// How it is written
@@ -27,17 +28,36 @@ pub struct HistoryArgs {
     format: Format,
 }
 
-/// Prints a table's versions.
+/// Prints a table's versions, or the lake's runs.
 ///
 /// # Errors
 /// Wrong use when there is no such table; else when its log cannot be read.
 pub async fn history(global: &Global, args: &HistoryArgs) -> Result<()> {
     let reader = Reader::new(global.lake()?, global.limits());
-    let rows = read(&reader, &args.table, args.limit).await?;
+    let Some(table) = &args.table else {
+        let rows = runs(&reader, args.limit).await?;
+        return match args.format {
+            Format::Json => output::print_json(&rows),
+            Format::Text => output::print(&text_of_runs(&rows)),
+        };
+    };
+    let rows = read(&reader, table, args.limit).await?;
     match args.format {
         Format::Json => output::print_json(&rows),
         Format::Text => output::print(&text(&rows)),
     }
+}
+
+fn text_of_runs(rows: &[StageRun]) -> String {
+    let mut table = output::table(&["run", "ended", "stage", "outcome", "done", "failed", "left out", "error"]);
+    for row in rows {
+        let mut cells = vec![Cell::new(&row.run), Cell::new(output::time(row.ended_at))];
+        cells.extend([Cell::new(&row.stage), Cell::new(&row.outcome)]);
+        cells.extend([row.done, row.failed, row.left_out].map(output::number));
+        cells.push(Cell::new(row.error.as_deref().unwrap_or_default()));
+        table.add_row(cells);
+    }
+    table.to_string()
 }
 
 fn text(rows: &[HistoryRow]) -> String {

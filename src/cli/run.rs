@@ -1,21 +1,24 @@
 //! `pipeline run`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Global;
+use super::clients::{self, Client};
 use super::output::{self, Format};
+use super::progress::progress;
+use super::{Flags, Global};
 use crate::contract::Stage;
-use crate::error::Result;
-use crate::run::{Options, Progress, ProgressEvent, Run, RunReport, TableReport, Why};
+use crate::error::{Error, Result};
+use crate::retry::Retry;
+use crate::run::{Options, Run, RunReport, Status, TableReport, Why};
+use crate::units::parse_duration;
 
 /// Bring the lake up to date: take in what is new, and refresh what depends on it
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 done; 1 failed; 2 wrong use or a pipeline that does not check; \
-3 an expectation of severity 'fail' did not hold; 4 another run holds the lease.")]
+3 an expectation of severity 'fail' did not hold; 4 another run holds the lease. With --all-profiles the first of \
+1, 3, 2 and 4 that any profile would have ended with.")]
 pub struct RunArgs {
     /// Only the tables of one stage: bronze, silver or gold
     #[arg(long, value_name = "STAGE")]
@@ -23,7 +26,7 @@ pub struct RunArgs {
     /// Only this table; 'T+' also what depends on it, '+T' also what it depends on; may be given again
     #[arg(long, value_name = "TABLE")]
     select: Vec<String>,
-    /// Only the tables of this pipeline; may be given again
+    /// Only the tables of this pipeline; may be given again [default: those of the profile, else all]
     #[arg(short, long, value_name = "NAME")]
     pipeline: Vec<String>,
     /// Compute silver and gold anew from bronze
@@ -32,34 +35,40 @@ pub struct RunArgs {
     /// Say what would be done and why; change nothing
     #[arg(long)]
     dry_run: bool,
+    /// For each profile of the project, one after the other; one that fails does not stop the others
+    #[arg(long)]
+    all_profiles: bool,
+    /// How often tables are tried again that failed by what may pass: a connection reset or refused, a busy server
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    retries: u32,
+    /// How long to wait before the first of them; doubles with each, up to ten minutes
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = parse_duration)]
+    retry_wait: Duration,
     /// How the summary is written
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     format: Format,
 }
 
+/// What was done, or would be.
+enum Done {
+    Report(RunReport),
+    Plan(Vec<(String, String)>),
+}
+
 /// Runs and prints the summary.
 ///
 /// # Errors
-/// The first error of a table, after the summary; the others are told before it.
-pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
-    let options = Options {
-        stage: args.stage,
-        select: args.select.clone(),
-        pipelines: args.pipeline.clone(),
-        full_refresh: args.full_refresh,
-    };
-    let (progress, bar) = progress();
-    let run = Run::new(global.lake()?, global.project()?, global.inputs(), global.limits(), progress);
-    if args.dry_run {
-        return print_plan(&run.plan(&options).await?, args.format);
+/// The first error of a table, after the summary; the others are told before it. Of all profiles: how many failed.
+pub async fn run(flags: &Flags, args: &RunArgs) -> Result<()> {
+    if args.all_profiles {
+        return run_all(flags, args).await;
     }
-    let report = run.execute(&options).await;
-    bar.finish_and_clear();
-    let report = report?;
+    let done = work(&flags.resolve()?, args).await?;
     match args.format {
-        Format::Json => output::print_json(&report)?,
-        Format::Text => output::print(&summary(&report))?,
+        Format::Json => output::print_json(&as_json(&done))?,
+        Format::Text => output::print(&as_text(&done))?,
     }
+    let Done::Report(report) = done else { return Ok(()) };
     let mut errors = report.errors.into_iter();
     let first = errors.next();
     for other in errors {
@@ -68,68 +77,94 @@ pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     first.map_or(Ok(()), Err)
 }
 
-fn print_plan(plan: &[(String, String)], format: Format) -> Result<()> {
-    if format == Format::Json {
-        let rows: Vec<_> = plan.iter().map(|(table, what)| serde_json::json!({"table": table, "plan": what})).collect();
-        return output::print_json(&rows);
-    }
-    let mut table = output::table(&["table", "what a run would do"]);
-    for (name, what) in plan {
-        table.add_row([name, what]);
-    }
-    output::print(&table.to_string())
-}
-
-/// A bar for a person, lines for a file, and who feeds them.
-fn progress() -> (Progress, ProgressBar) {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(spinner());
-    let interactive = output::is_interactive();
-    if interactive {
-        bar.enable_steady_tick(Duration::from_millis(120));
-    }
-    let fed = bar.clone();
-    let progress = move |event: ProgressEvent| match event {
-        ProgressEvent::Table { name } => {
-            fed.set_style(spinner());
-            fed.set_message(name);
-        }
-        ProgressEvent::Reading { table, bytes } => {
-            fed.set_style(bytes_bar());
-            fed.set_message(table);
-            fed.set_position(0);
-            fed.set_length(bytes);
-        }
-        ProgressEvent::Read { bytes } => fed.inc(bytes),
-        ProgressEvent::Done { report } if !interactive => output::tell(&line(&report)),
-        ProgressEvent::Done { .. } => {}
+async fn work(global: &Global, args: &RunArgs) -> Result<Done> {
+    let options = Options {
+        stage: args.stage,
+        select: args.select.clone(),
+        pipelines: if args.pipeline.is_empty() { global.pipelines() } else { args.pipeline.clone() },
+        full_refresh: args.full_refresh,
+        retry: Retry { times: args.retries, wait: args.retry_wait },
     };
-    (Arc::new(progress), bar)
-}
-
-fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {msg}  {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
-fn bytes_bar() -> ProgressStyle {
-    let template = "{spinner} {msg}  {bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-/// A table's report in a line.
-fn line(report: &TableReport) -> String {
-    match report.why {
-        None => format!("{}: {}", report.table, report.status.as_str()),
-        Some(why) => format!(
-            "{}: {}: {} in, {} passed, {} quarantined, {} written, {} replaced",
-            report.table,
-            why.as_str(),
-            report.input,
-            report.passed,
-            report.quarantined,
-            report.written,
-            report.replaced
-        ),
+    let (progress, bar) = progress();
+    let run = Run::new(global.lake()?, global.project()?, global.inputs()?, global.limits(), progress);
+    if args.dry_run {
+        return run.plan(&options).await.map(Done::Plan);
     }
+    let report = run.execute(&options).await;
+    bar.finish_and_clear();
+    report.map(Done::Report)
+}
+
+fn errors(done: &Done) -> &[Error] {
+    match done {
+        Done::Report(report) => &report.errors,
+        Done::Plan(_) => &[],
+    }
+}
+
+fn as_json(done: &Done) -> serde_json::Value {
+    match done {
+        Done::Report(report) => serde_json::json!(report),
+        Done::Plan(plan) => {
+            plan.iter().map(|(table, what)| serde_json::json!({"table": table, "plan": what})).collect()
+        }
+    }
+}
+
+fn as_text(done: &Done) -> String {
+    match done {
+        Done::Report(report) => summary(report),
+        Done::Plan(plan) => {
+            let mut table = output::table(&["table", "what a run would do"]);
+            for (name, what) in plan {
+                table.add_row([name, what]);
+            }
+            table.to_string()
+        }
+    }
+}
+
+async fn run_all(flags: &Flags, args: &RunArgs) -> Result<()> {
+    let shown = |name: &str, result: &Result<Done>| match (args.format, result) {
+        (Format::Text, Ok(done)) => output::print(&format!("profile {name}\n{}\n", as_text(done))),
+        _ => Ok(()),
+    };
+    let clients = clients::each(flags, async |global| work(global, args).await, errors, shown).await?;
+    match args.format {
+        Format::Json => output::print_json(&clients.iter().map(client_as_json).collect::<Vec<_>>())?,
+        Format::Text => output::print(&table_of_clients(&clients))?,
+    }
+    clients::verdict(&clients)
+}
+
+fn client_as_json(client: &Client<Done>) -> serde_json::Value {
+    serde_json::json!({
+        "profile": client.name,
+        "exit_code": client.exit_code(),
+        "error": client.result.as_ref().err().map(ToString::to_string),
+        "result": client.result.as_ref().ok().map(as_json),
+    })
+}
+
+fn table_of_clients(clients: &[Client<Done>]) -> String {
+    let mut table = output::table(&["profile", "done", "nothing new", "failed", "left out", "release", "exit code"]);
+    for client in clients {
+        let report = match &client.result {
+            Ok(Done::Report(report)) => Some(report),
+            _ => None,
+        };
+        let count = |status: Status| match report {
+            Some(report) => output::number(report.tables.iter().filter(|table| table.status == status).count() as u64),
+            None => comfy_table::Cell::new(""),
+        };
+        let release = report.and_then(|report| report.release).map(|release| release.to_string());
+        let mut cells = vec![comfy_table::Cell::new(&client.name)];
+        cells.extend([Status::Done, Status::Unchanged, Status::Failed, Status::LeftOut].map(count));
+        cells.push(comfy_table::Cell::new(release.unwrap_or_default()));
+        cells.push(output::number(u64::from(client.exit_code())));
+        table.add_row(cells);
+    }
+    table.to_string()
 }
 
 fn summary(report: &RunReport) -> String {

@@ -10,7 +10,7 @@ use super::define::{Defined, define};
 use super::graph::{self, Reads};
 use super::layout::Folder;
 use super::plan::Planner;
-use super::raw::{self, At};
+use super::raw;
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
 use super::{
@@ -18,6 +18,7 @@ use super::{
     query, reference,
 };
 use crate::problem::{File, Place, Problem, suggest};
+use crate::toml::{At, inside};
 use crate::variables::Template;
 use arrow::datatypes::DataType;
 
@@ -108,7 +109,7 @@ fn read_path(file: &File, path: Option<At<String>>, problems: &mut Vec<Problem>)
         problems.push(file.problem(at, format!("path '{value}' leads out of the data")).with_hint(hint));
     }
     Template::parse(&value).unwrap_or_else(|(offset, message)| {
-        problems.push(file.problem(raw::inside(file, at, &value, offset), message));
+        problems.push(file.problem(inside(file, at, &value, offset), message));
         Template::literal("")
     })
 }

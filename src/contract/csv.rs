@@ -4,9 +4,9 @@ use arrow::datatypes::Fields;
 use encoding_rs::{Encoding, ISO_2022_JP, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, X_USER_DEFINED};
 
 use super::Format;
-use super::raw::{At, Reader};
 use super::types::type_name;
 use crate::problem::{File, Problem, suggest};
+use crate::toml::{At, Reader};
 
 /// The encodings that a mistyped label is compared with; there are many more.
 const USUAL_ENCODINGS: [&str; 8] =

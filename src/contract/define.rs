@@ -3,12 +3,13 @@
 use deltalake::datafusion::logical_expr::LogicalPlan;
 
 use super::plan::Planner;
-use super::raw::{At, RawTable, Strategy, inside};
+use super::raw::{RawTable, Strategy};
 use super::sql::Sql;
 use super::table::{Draft, Kind, schema_of};
 use super::types::{fits, record_columns, type_name};
 use super::{Column, Definition, KeyedInput, TableName, keys, record, surrogate};
 use crate::problem::{File, Place, Problem, suggest};
+use crate::toml::{At, inside};
 use arrow::datatypes::{DataType, TimeUnit};
 
 /// What the SQL of a table turned out to be.

@@ -106,19 +106,7 @@ impl Reader<'_> {
     }
 
     fn text(&mut self, entry: &Entry) -> Option<File> {
-        let problem = match fs::read(self.root.join(&entry.path)).map(String::from_utf8) {
-            Ok(Ok(text)) => {
-                return Some(File { path: entry.path.clone(), text });
-            }
-            Ok(Err(error)) => {
-                let valid = error.utf8_error().valid_up_to();
-                let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-                File { path: entry.path.clone(), text }.problem(valid, "the file is not UTF-8 from here on")
-            }
-            Err(error) => Problem::of_file(&entry.path, format!("cannot be read: {error}")),
-        };
-        self.problems.push(problem);
-        None
+        File::read(self.root, &entry.path).map_err(|problem| self.problems.push(problem)).ok()
     }
 
     fn unknown(&mut self, entry: &Entry, hint: Option<String>) {

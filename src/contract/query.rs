@@ -7,10 +7,11 @@ use deltalake::datafusion::scalar::ScalarValue;
 
 use super::layout::Named;
 use super::plan::Planner;
-use super::raw::{At, Reader};
+use super::raw::data_type;
 use super::types::{is_identifier, type_name};
 use super::{Param, Query, Reference};
 use crate::problem::{File, Problem, suggest};
+use crate::toml::{At, Reader};
 
 /// A value that a parameter does not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +91,7 @@ pub(super) fn read(
     for (name, table) in tables {
         let mut reader = Reader::nested(file, name.at, table, problems);
         let declared = Declared {
-            data_type: reader.data_type("type"),
+            data_type: data_type(&mut reader, "type"),
             reference: reader.optional("reference"),
             column: reader.optional("column"),
             default: reader.optional("default"),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::layout::TableFiles;
-use super::raw::{self, At, RawBronze, RawTable, Strategy};
+use super::raw::{self, RawBronze, RawTable, Strategy};
 use super::types::{
     SYSTEM_COLUMNS, bronze_columns, bronze_schema, is_identifier, is_ordered, record_columns, type_name,
 };
 use super::{Column, Expectation, Severity, Stage, TableName, surrogate};
 use crate::problem::{File, Problem, suggest};
+use crate::toml::At;
 
 /// A contract that was read; its SQL is not yet planned.
 pub(super) struct Draft<'a> {

@@ -3,11 +3,13 @@
 mod catalog;
 mod history;
 mod lineage;
+mod runs;
 mod status;
 
 pub use catalog::{ColumnInfo, Contract, Description, ExpectationInfo, TableInfo, catalog, describe};
 pub use history::{HistoryRow, history};
 pub use lineage::{Edge, EdgeKind, Graph, Node, NodeKind};
+pub use runs::{StageRun, runs};
 pub use status::{LastRun, Status, TableStatus, status};
 
 use crate::error::Result;

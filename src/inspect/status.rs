@@ -71,24 +71,33 @@ pub struct LastRun {
 
 /// What is to be known of the lake; nothing is written, and a run may be under way.
 ///
-/// `project` is what the tables should be, with `inputs` where sources are looked for; or why there is none.
+/// `project` is what the tables should be, with `inputs` where sources are looked for; or why there is none. Of pipelines
+/// that the options do not name only what is there is told.
 ///
 /// # Errors
 /// When there is no lake or a log cannot be read.
-pub async fn status(lake: &Lake, limits: Limits, project: Result<Arc<Project>>, inputs: Inputs) -> Result<Status> {
+pub async fn status(
+    lake: &Lake,
+    limits: Limits,
+    project: Result<Arc<Project>>,
+    inputs: Result<Inputs>,
+    options: &Options,
+) -> Result<Status> {
     let reader = Reader::new(lake.clone(), limits);
     let names = tables_of(&reader)?;
     let open = quarantined(&reader).await?;
     let (plan, project, unknown) = match project {
         Err(error) => (HashMap::new(), None, Some(error.to_string())),
-        Ok(project) => match plan(lake, limits, project.clone(), inputs).await {
+        Ok(project) => match plan(lake, limits, project.clone(), inputs, options).await {
             Err(error) => (HashMap::new(), Some(project), Some(error.to_string())),
             Ok(plan) => (plan, Some(project), None),
         },
     };
     let declared: Vec<&Table> = project.iter().flat_map(|project| &project.tables).collect();
+    let wanted = |table: &&&Table| options.takes_pipeline(&table.pipeline);
+    let expected: Vec<&Table> = declared.iter().filter(wanted).copied().collect();
     let mut tables = Vec::new();
-    for name in in_order(names, &declared) {
+    for name in in_order(names, &expected) {
         let table = declared.iter().find(|table| table.name.to_string() == name).copied();
         let mut status = of_table(&reader, &name, table).await?;
         status.quarantined = open.get(&name).copied().unwrap_or_default();
@@ -106,10 +115,11 @@ async fn plan(
     lake: &Lake,
     limits: Limits,
     project: Arc<Project>,
-    inputs: Inputs,
+    inputs: Result<Inputs>,
+    options: &Options,
 ) -> Result<HashMap<String, Option<String>>> {
-    let run = Run::new(lake.clone(), project, inputs, limits, Arc::new(|_| {}));
-    let plan = run.plan(&Options::default()).await?;
+    let run = Run::new(lake.clone(), project, inputs?, limits, Arc::new(|_| {}));
+    let plan = run.plan(options).await?;
     Ok(plan.into_iter().map(|(table, what)| (table, Some(what).filter(|what| what != "nothing new"))).collect())
 }
 

@@ -11,7 +11,7 @@ use crate::error::Kind;
 use crate::inspect;
 use crate::lake::{Add, Commit, Durability, TableSpec, TableWriter};
 use crate::ops::{self, ReleaseRow};
-use crate::run::Inputs;
+use crate::run::{Inputs, Options};
 
 fn spec(name: &str) -> TableSpec {
     let column = |name: &str, data_type| Column {
@@ -210,7 +210,9 @@ async fn a_folder_without_tables_is_no_lake_and_stays_empty() {
     let told = [
         ids(&now, THINGS).await.unwrap_err(),
         inspect::catalog(&now).await.unwrap_err(),
-        inspect::status(now.lake(), Limits::default(), project(), Inputs::default()).await.unwrap_err(),
+        inspect::status(now.lake(), Limits::default(), project(), Ok(Inputs::default()), &Options::default())
+            .await
+            .unwrap_err(),
         inspect::history(&now, "silver.things", 5).await.unwrap_err(),
     ];
     for error in told {
@@ -225,8 +227,15 @@ async fn status_needs_no_project_and_no_lease() {
     let folder = tempfile::tempdir().unwrap();
     let lake = lake(&folder).await;
     let _held = crate::lake::Lease::take(&lake).unwrap();
-    let status =
-        inspect::status(&lake, Limits::default(), Err(Error::usage("no project")), Inputs::default()).await.unwrap();
+    let status = inspect::status(
+        &lake,
+        Limits::default(),
+        Err(Error::usage("no project")),
+        Ok(Inputs::default()),
+        &Options::default(),
+    )
+    .await
+    .unwrap();
     let tables: Vec<_> = status.tables.iter().map(|table| (table.table.as_str(), table.rows, table.version)).collect();
     let expected =
         [("silver.late", Some(1), Some(1)), ("silver.things", Some(3), Some(2)), ("ops.releases", Some(3), Some(2))];

@@ -1,6 +1,6 @@
 //! One run: walks the tables in the order of the flow, brings each up to date, and returns a report.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use crate::contract::{Definition, Project, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Lake, LakeTable, Lease};
+use crate::retry::Retry;
 use crate::variables::Variables;
 use crate::{bronze, gold, silver};
 
@@ -20,9 +21,11 @@ mod plan;
 mod record;
 mod report;
 mod select;
+mod walk;
 
 pub use report::{ExpectationReport, RunReport, Status, TableReport, Why};
 pub use select::selected;
+use walk::Outcome;
 
 /// The position under which a table records the fingerprint of the contract that it was computed by.
 pub const CONTRACT: &str = "contract";
@@ -40,6 +43,8 @@ pub enum ProgressEvent {
     Read { bytes: u64 },
     /// A table is done.
     Done { report: TableReport },
+    /// So many tables failed by what may pass, and will be tried again, for the so-manieth time.
+    Again { tables: usize, further: u32, of: u32 },
 }
 
 /// Who is told.
@@ -56,6 +61,8 @@ pub struct Options {
     pub pipelines: Vec<String>,
     /// Compute silver and gold anew from bronze.
     pub full_refresh: bool,
+    /// How often, and after how long, what failed by what may pass is tried again.
+    pub retry: Retry,
 }
 
 impl Options {
@@ -125,35 +132,48 @@ impl Run {
     pub async fn execute(mut self, options: &Options) -> Result<RunReport> {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
-        let _lease = Lease::take(&self.lake)?;
-        let (mut reports, mut broken, mut errors) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for name in &tables {
-            let Some(table) = self.project.table(name) else { continue };
-            if let Some(input) = table.inputs().into_iter().find(|input| broken.contains(*input)) {
-                broken.insert(name.clone());
-                reports.push(TableReport::left_out(table, input));
-                continue;
-            }
-            (self.progress)(ProgressEvent::Table { name: name.to_string() });
-            let begun = Instant::now();
-            let report = match self.refresh(table).await {
-                Ok(report) => {
-                    tracing::info!(table = %name, seconds = begun.elapsed().as_secs_f64(), "refreshed");
-                    report
-                }
-                Err(error) => {
-                    broken.insert(name.clone());
-                    let report = TableReport::failed(table, &error);
-                    errors.push(error);
-                    report
-                }
-            };
-            (self.progress)(ProgressEvent::Done { report: report.clone() });
-            reports.push(report);
-        }
+        let _lease = options.retry.run(async || Lease::take(&self.lake)).await?;
+        let (reports, errors) = self.walk(&tables, options.retry).await;
         let release = self.record(&reports, errors.is_empty(), options).await?;
         let seconds = (Utc::now() - self.started).as_seconds_f64();
         Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })
+    }
+
+    /// Brings tables up to date, and gives a report a table and what failed.
+    async fn walk(&self, names: &[TableName], retry: Retry) -> (Vec<TableReport>, Vec<Error>) {
+        let tables: Vec<&Table> = names.iter().filter_map(|name| self.project.table(name)).collect();
+        let refresh = async |table: &Table| self.refresh_and_tell(table).await;
+        let wait = async |further: u32, due: &[&Table]| {
+            (self.progress)(ProgressEvent::Again { tables: due.len(), further, of: retry.times });
+            tracing::warn!(further, of = retry.times, tables = due.len(), "what failed may pass: trying again");
+            retry.sleep(further).await;
+        };
+        let (mut reports, mut errors) = (Vec::new(), Vec::new());
+        for outcome in walk::walk(&tables, retry, refresh, wait).await {
+            match outcome {
+                Outcome::Done(report) | Outcome::LeftOut(report) => reports.push(report),
+                Outcome::Failed(report, error) => {
+                    reports.push(report);
+                    errors.push(error);
+                }
+            }
+        }
+        (reports, errors)
+    }
+
+    async fn refresh_and_tell(&self, table: &Table) -> Result<TableReport> {
+        (self.progress)(ProgressEvent::Table { name: table.name.to_string() });
+        let begun = Instant::now();
+        let refreshed = self.refresh(table).await;
+        let report = match &refreshed {
+            Ok(report) => {
+                tracing::info!(table = %table.name, seconds = begun.elapsed().as_secs_f64(), "refreshed");
+                report.clone()
+            }
+            Err(error) => TableReport::failed(table, error),
+        };
+        (self.progress)(ProgressEvent::Done { report });
+        refreshed
     }
 
     async fn refresh(&self, table: &Table) -> Result<TableReport> {

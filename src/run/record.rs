@@ -1,6 +1,6 @@
 //! Records what a run did in the tables of `ops`, and publishes releases.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::PoisonError;
 
 use chrono::Utc;
@@ -40,15 +40,15 @@ impl Run {
         Ok(Some(ops::follower(&self.lake, &ops::expectations(), &rows).await?))
     }
 
-    /// Records what the run did, and publishes a release when all of it succeeded. A run of whole pipelines also publishes
-    /// what a run before it left unpublished, because it was killed or failed at another table.
+    /// Records what the run did, and publishes a release when all of it succeeded and no table is behind: one that was not
+    /// looked at, and reads one that was. What a run before it left unpublished, because it was killed, failed at another
+    /// table or was for one stage, is published too.
     pub(super) async fn record(
         &self,
         reports: &[TableReport],
         succeeded: bool,
         options: &Options,
     ) -> Result<Option<i64>> {
-        let whole = options.select.is_empty() && options.stage.is_none();
         let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut rows = Vec::new();
         for report in reports.iter().filter(|report| committed.contains(&report.table) || report.error.is_some()) {
@@ -57,7 +57,7 @@ impl Run {
         if !rows.is_empty() {
             self.append(&ops::runs(), &rows, BTreeMap::new()).await?;
         }
-        if !succeeded || (rows.is_empty() && !whole) {
+        if !succeeded || self.leaves_behind(reports, options) {
             return Ok(None);
         }
         let versions = self.versions(options).await?;
@@ -65,6 +65,14 @@ impl Run {
             return Ok(None);
         }
         self.publish(versions).await.map(Some)
+    }
+
+    /// Whether a table of the pipelines that the run is for was not looked at, though one that it reads was.
+    fn leaves_behind(&self, reports: &[TableReport], options: &Options) -> bool {
+        let seen: HashSet<&str> = reports.iter().map(|report| report.table.as_str()).collect();
+        let is_seen = |name: &TableName| seen.contains(name.to_string().as_str());
+        let tables = self.project.tables.iter().filter(|table| options.takes_pipeline(&table.pipeline));
+        tables.into_iter().any(|table| !is_seen(&table.name) && table.inputs().into_iter().any(is_seen))
     }
 
     async fn run_row(&self, report: &TableReport) -> Result<RunRow> {

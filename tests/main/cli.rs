@@ -335,6 +335,49 @@ fn a_missing_source_folder_is_told_and_the_other_source_goes_on() {
 }
 
 #[test]
+fn each_stage_of_a_run_tells_how_it_ended_and_the_next_run_goes_on_from_there() {
+    let sandbox = with_data(Sandbox::new());
+    fs::remove_dir_all(sandbox.path("data/exam")).unwrap();
+    sandbox.expect(1, &["run"]);
+    let stages = |sandbox: &Sandbox| -> Vec<Value> {
+        let rows = sandbox.expect(0, &["history", "--format", "json"]).json();
+        let columns = ["stage", "outcome", "done", "failed", "left_out"];
+        rows.as_array().unwrap().iter().map(|row| json!(columns.map(|column| row[column].clone()))).collect()
+    };
+    let broken = [
+        json!(["bronze", "failed", 1, 1, 0]),
+        json!(["silver", "left out", 1, 0, 2]),
+        json!(["gold", "left out", 0, 0, 3]),
+    ];
+    assert_eq!(stages(&sandbox), broken);
+    let error = &sandbox.expect(0, &["history", "--format", "json"]).json()[0]["error"];
+    assert!(error.as_str().unwrap().contains("source '…'"), "{error}");
+    let text = sandbox.expect(0, &["history"]).stdout;
+    assert!(text.contains("left out") && text.contains("no such folder"), "{text}");
+    sandbox.deliver("exam/a.json", exam(1, "CHEST"));
+    sandbox.run();
+    let put_right =
+        [json!(["bronze", "done", 1, 0, 0]), json!(["silver", "done", 2, 0, 0]), json!(["gold", "done", 3, 0, 0])];
+    assert_eq!(stages(&sandbox), [&put_right[..], &broken[..]].concat());
+    sandbox.run();
+    assert_eq!(stages(&sandbox).len(), 6, "a run with nothing to do leaves no row");
+}
+
+#[test]
+fn stages_run_alone_publish_when_the_last_of_them_is_done() {
+    let sandbox = with_data(Sandbox::new());
+    let release = |stage: &str| sandbox.run_with(&["--stage", stage])["release"].clone();
+    assert_eq!(["bronze", "silver", "gold"].map(release), [Value::Null, Value::Null, json!(1)]);
+    // A report: silver has it, and nothing in gold reads it.
+    sandbox.deliver("medical_report/s.json", REPORT.replace("clear", "unclear"));
+    assert_eq!(["bronze", "silver", "gold"].map(release), [Value::Null, Value::Null, json!(2)]);
+    let published = sandbox.rows("ops.releases");
+    let reports = published.iter().find(|row| row["release"] == 2 && row["table"] == "silver.reports").unwrap();
+    assert_eq!(reports["version"], sandbox.table("silver.reports", None).version());
+    sandbox.assert_up_to_date();
+}
+
+#[test]
 fn a_reader_that_goes_away_does_not_stop_the_run() {
     let sandbox = with_data(Sandbox::new());
     for (id, args) in [&["run"][..], &["run", "--format", "json"], &["run", "-vv"]].iter().enumerate() {

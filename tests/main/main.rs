@@ -10,4 +10,6 @@ mod ingest;
 mod late_events;
 mod new_table;
 mod surrogate;
+mod profiles;
+mod readme;
 mod volume;
