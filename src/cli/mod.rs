@@ -103,7 +103,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Describe(args) => describe::describe(&cli.global, &args).await,
         Command::Lineage(args) => lineage::lineage(&cli.global, &args),
         Command::Query(args) => query::query(&cli.global, &args).await,
-        Command::Generate(args) => generate::generate(&cli.global, &args),
+        Command::Generate(args) => generate::generate(&cli.global, &args).await,
     }
 }
 
