@@ -8,7 +8,7 @@ use clap::Args;
 use super::Global;
 use super::output;
 use crate::error::{Error, Place, Result};
-use crate::generate::{self, Defects, GenerateError, Options};
+use crate::generate::{self, Defects, GenerateError, Options, Report, days};
 
 /// Make sample data in the shape of a pipeline's input, with defects on purpose and the truth beside it
 #[derive(Debug, Args)]
@@ -16,9 +16,9 @@ pub struct GenerateArgs {
     /// The pipeline whose generate.toml says what is made
     #[arg(default_value = "imaging")]
     pipeline: String,
-    /// Where the files go; the default is the folder of --data
+    /// Where the files go; the default is the folder of --data. Data of days may go to s3://bucket/prefix, too
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    out: Option<String>,
     /// How many records of the main stream
     #[arg(long, visible_alias = "exams", default_value_t = 10_000, value_name = "N")]
     records: u64,
@@ -37,17 +37,56 @@ pub struct GenerateArgs {
     /// How many of the first records get an image
     #[arg(long, default_value_t = 0, value_name = "N")]
     images: u64,
+    /// For data of days: the day; 0 fills the tables
+    #[arg(long, default_value_t = 0, value_name = "D")]
+    day: u64,
+    /// For data of days: the database to fill, a URL without a password (PGPASSWORD has it)
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
 }
 
 /// Makes the data.
 ///
 /// # Errors
 /// When the template has problems or a file cannot be written.
-pub fn generate(global: &Global, args: &GenerateArgs) -> Result<()> {
+pub async fn generate(global: &Global, args: &GenerateArgs) -> Result<()> {
     let path = global.project.join("pipelines").join(&args.pipeline).join("generate.toml");
     let template = std::fs::read_to_string(&path).at(path.display())?;
+    let out = args.out.clone().unwrap_or_else(|| global.data.clone());
+    let place = path.display().to_string();
+    let made = match days::wanted(&template, &place) {
+        Ok(true) => of_day(args, &template, &place, &out).await,
+        Ok(false) => of_files(args, &template, &place, &out),
+        Err(error) => Err(error),
+    };
+    let report = made.map_err(|error| match error {
+        GenerateError::Template(_) | GenerateError::Option(_) => Error::usage(error.to_string()),
+        GenerateError::Write { .. } | GenerateError::Image { .. } | GenerateError::Store { .. } => {
+            Error::failed(error.to_string())
+        }
+    })?;
+    output::print(&format!("{report} in {out}"))
+}
+
+async fn of_day(args: &GenerateArgs, template: &str, place: &str, out: &str) -> Result<Report, GenerateError> {
+    let options = days::Options {
+        out: out.to_owned(),
+        database: args.database.clone(),
+        records: args.records,
+        seed: args.seed,
+        day: args.day,
+        defects: args.defects,
+    };
+    days::make(template, place, &options).await
+}
+
+fn of_files(args: &GenerateArgs, template: &str, place: &str, out: &str) -> Result<Report, GenerateError> {
+    if args.database.is_some() || args.day > 0 || out.contains("://") {
+        let fact = "--database, --day and URIs are for templates with [days]".to_owned();
+        return Err(GenerateError::Option(fact));
+    }
     let options = Options {
-        out: args.out.clone().unwrap_or_else(|| PathBuf::from(&global.data)),
+        out: PathBuf::from(out),
         records: args.records,
         seed: args.seed,
         per_file: args.per_file,
@@ -56,10 +95,5 @@ pub fn generate(global: &Global, args: &GenerateArgs) -> Result<()> {
         images: args.images,
         threads: 0,
     };
-    let report = generate::generate(&template, &path.display().to_string(), &options, &|_| {});
-    let report = report.map_err(|error| match error {
-        GenerateError::Template(_) | GenerateError::Option(_) => Error::usage(error.to_string()),
-        GenerateError::Write { .. } | GenerateError::Image { .. } => Error::failed(error.to_string()),
-    })?;
-    output::print(&format!("{report} in {}", options.out.display()))
+    generate::generate(template, place, &options, &|_| {})
 }

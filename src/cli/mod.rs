@@ -63,7 +63,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Describe(args) => describe::describe(&flags.resolve()?, &args).await,
         Command::Lineage(args) => lineage::lineage(&flags.resolve()?, &args),
         Command::Query(args) => query::query(&flags.resolve()?, &args).await,
-        Command::Generate(args) => generate::generate(&flags.resolve()?, &args),
+        Command::Generate(args) => generate::generate(&flags.resolve()?, &args).await,
     }
 }
 

@@ -103,6 +103,7 @@ impl<'a> Compiler<'a> {
                 Draw::Words { words: words.iter().map(bytes).collect(), lengths: lengths.clone() }
             }
             Kind::Text(text) => Draw::Text(self.template_of(text, true)),
+            Kind::Luhn { text, prefix } => Draw::Luhn { text: self.template_of(text, true), prefix: bytes(prefix) },
             Kind::List { item, lengths } => Draw::List { item: self.template_of(item, true), lengths: lengths.clone() },
         }
     }

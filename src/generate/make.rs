@@ -74,7 +74,7 @@ impl<'a> Job<'a> {
                     path.replace("${start}", &options.start.to_string()).replace("${file}", &format!("{number:06}"));
                 Sink::new(options.out.join(path), layout.clone()).map(Some)
             }
-            Stream::Images { .. } => Ok(None),
+            Stream::Images { .. } | Stream::Table(_) => Ok(None),
         };
         Ok(Self {
             plan,

@@ -87,6 +87,13 @@ impl<'a> Maker<'a> {
                 self.write(program, template, out);
                 0
             }
+            Draw::Luhn { text, prefix } => {
+                let first = out.len();
+                self.write(program, text, out);
+                let digit = check_digit(prefix.iter().chain(&out[first..]));
+                out.push(b'0' + digit);
+                0
+            }
             Draw::List { item, lengths } => {
                 let length = self.dice.pick(lengths).copied().unwrap_or_default();
                 self.write_list(program, number, item, length, out);
@@ -136,6 +143,17 @@ impl<'a> Maker<'a> {
     }
 }
 
+/// The digit with which the digits of a text pass Luhn's test; what is no digit is left out.
+fn check_digit<'d>(text: impl DoubleEndedIterator<Item = &'d u8>) -> u8 {
+    let digits = text.rev().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0'));
+    // Every second digit counts twice, the last one first: the check digit comes behind it.
+    let weighed = digits.enumerate().map(|(place, digit)| match place % 2 {
+        0 => 2 * digit / 10 + 2 * digit % 10,
+        _ => digit,
+    });
+    ((10 - weighed.sum::<u32>() % 10) % 10) as u8
+}
+
 fn write_integer(n: i64, width: usize, out: &mut Vec<u8>) {
     if n < 0 {
         out.push(b'-');
@@ -170,6 +188,14 @@ fn write_decimal(n: i64, decimals: u32, width: usize, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn check_digits_are_those_that_luhn_wants() {
+        assert_eq!(check_digit(b"7992739871".iter()), 3);
+        // The example in the standard of provider identifiers.
+        assert_eq!(check_digit(b"80840123456789".iter()), 3);
+        assert_eq!(check_digit(b"0".iter()), 0);
+    }
 
     #[test]
     fn numbers_are_written_with_their_width_and_decimals() {

@@ -4,7 +4,7 @@
 //!
 //! - `[record.x]` is drawn once a record, `[value.x]` each time that it is written. One key says how:
 //!   `choice`, `chance`, `integer`, `digits`, `sequence`, `date`, `after` (a date some days after
-//!   another), `words`, `text` or `list`. Texts hold others as `${x}`; `${id}` is the record's number.
+//!   another), `words`, `text`, `luhn` (a text and its check digit) or `list`. Texts hold others as `${x}`; `${id}` is the record's number.
 //!   What is drawn goes out as it is: a text for JSON is written as JSON wants it.
 //! - `[streams.x]` are the files: records (`kind` is `json`, `ndjson` or `csv`) or an image for each of
 //!   the first records (`dicom`, `png`). A line break in a JSON template becomes a space.
@@ -12,10 +12,12 @@
 //!   record twice (`then = "same"`), or another draw of it after the good one (`then = "anew"`).
 //! - `[truth.x]` are counters: of a stream's records, of defects, or of the good records that meet
 //!   conditions (`where` on the record, `any` and `none` on the items of a list, `sum` of lengths).
+//! - `[days]` makes data that goes on from day to day, see [`days`]: a stream may then be a `table` of a database.
 //! - `[[files]]` are written as they stand there, to show each defect of a file by hand.
 
 mod calendar;
 mod compile;
+pub mod days;
 mod dice;
 mod image;
 mod literal;
@@ -126,6 +128,14 @@ pub enum GenerateError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// A database or an object store refused something.
+    #[error("{place}: {fact}")]
+    Store {
+        /// Where, without a password.
+        place: String,
+        /// What it says.
+        fact: String,
+    },
     /// An image could not be encoded.
     #[error("{}: cannot be encoded: {fact}", path.display())]
     Image {
@@ -195,6 +205,9 @@ pub fn generate(
 ) -> Result<Report, GenerateError> {
     check(options)?;
     let plan = Plan::new(template, template_path).map_err(GenerateError::Template)?;
+    if plan.days.is_some() {
+        return Err(GenerateError::Option("this template makes its data day by day".to_owned()));
+    }
     let mut totals = make::make_all(&plan, options, progress)?;
     let mut write = |path: &str, bytes: &[u8]| {
         totals.files += 1;

@@ -5,13 +5,13 @@ use toml_span::value::Value as Toml;
 use super::problem::Source;
 use super::section::{Section, Text};
 use super::spec::{
-    Again, Body, Condition, Counter, Counts, Defect, File, Image, Kind, Layout, Pattern, Readme, Spec, Stream, Test,
-    Value,
+    Again, Body, Condition, Counter, Counts, Days, Defect, File, Image, Kind, Layout, Pattern, Readme, Rows, Spec,
+    Stream, Table, Test, Value,
 };
 use crate::problem::Problems;
 
-const KINDS: [&str; 10] =
-    ["choice", "chance", "integer", "digits", "sequence", "date", "after", "words", "text", "list"];
+const KINDS: [&str; 11] =
+    ["choice", "chance", "integer", "digits", "sequence", "date", "after", "words", "text", "luhn", "list"];
 
 /// Reads a template file; mistakes in its parts are noted in `source`.
 pub(super) fn parse(source: &Source) -> Result<Spec, Problems> {
@@ -41,6 +41,7 @@ fn top(root: Section<'_, '_>) -> Spec {
             let (path, text) = (page.0?, page.1?.text);
             Some(Readme { path, text })
         }),
+        days: root.section("days").and_then(days),
     };
     if spec.streams.is_empty() && !root.has("streams") {
         root.source.problem(root.at, "no stream is described", None);
@@ -89,6 +90,10 @@ fn value(name: Text, s: &Section<'_, '_>, once_a_record: bool) -> Option<Value> 
             Kind::Words { words, lengths: lengths()? }
         }
         "text" => Kind::Text(s.text("text")?),
+        "luhn" => Kind::Luhn {
+            text: s.text("luhn")?,
+            prefix: s.text("prefix").map_or_else(String::new, |prefix| prefix.text),
+        },
         _ => Kind::List { item: s.text("list")?, lengths: lengths()? },
     };
     Some(Value { name, once_a_record, kind })
@@ -115,11 +120,12 @@ fn stream(name: Text, s: &Section<'_, '_>) -> Option<Stream> {
             image(s).map(|image| Body::Dicom { tags, image })
         }
         "png" => image(s).map(Body::Png),
+        "table" => table(s).map(Body::Table),
         other => {
-            let known = ["json", "ndjson", "csv", "dicom", "png"];
+            let known = ["json", "ndjson", "csv", "dicom", "png", "table"];
             s.source.unknown(kind.at, "kind of stream", other, known.into_iter());
             // Which keys a stream has depends on its kind.
-            s.expect(&["record", "header", "tags", "image", "where"]);
+            s.expect(&["record", "header", "tags", "image", "where", "relation", "create", "columns", "rows"]);
             None
         }
     };
@@ -128,6 +134,59 @@ fn stream(name: Text, s: &Section<'_, '_>) -> Option<Stream> {
         _ => Vec::new(),
     };
     Some(Stream { name, path: path?, body: body?, conditions })
+}
+
+fn table(s: &Section<'_, '_>) -> Option<Table> {
+    let (relation, create) = (s.required("relation", Section::text), s.required("create", Section::text));
+    let column = |(name, value): (Text, &Toml<'_>)| {
+        let text = s.to_text(value);
+        if text.is_none() {
+            s.source.problem(value.span.start, "what a column holds must be a text", None);
+        }
+        Some((name, text?))
+    };
+    let columns: Vec<(Text, Text)> = s.entries("columns").into_iter().filter_map(column).collect();
+    let rows = if s.has("rows") { fixed(s, columns.len())? } else { of_records(s, &columns)? };
+    Some(Table { relation: relation?, create: create?, columns, rows })
+}
+
+fn of_records(s: &Section<'_, '_>, columns: &[(Text, Text)]) -> Option<Rows> {
+    let (key, update) = (s.required("key", Section::text)?, s.required("update", Section::texts)?);
+    for name in update.iter().chain([&key]) {
+        if !columns.iter().any(|(known, _)| known.text == name.text) {
+            s.source.unknown(name.at, "column", &name.text, columns.iter().map(|(known, _)| known.text.as_str()));
+        }
+    }
+    Some(Rows::Records { key, update })
+}
+
+fn fixed(s: &Section<'_, '_>, columns: usize) -> Option<Rows> {
+    let rows: Vec<Vec<String>> =
+        s.lists("rows")?.into_iter().map(|row| row.into_iter().map(|text| text.text).collect()).collect();
+    if rows.iter().any(|row: &Vec<String>| row.len() != columns) {
+        s.source.problem(s.place("rows"), "a row must have a text for each of 'columns'", None);
+    }
+    Some(Rows::Fixed(rows))
+}
+
+fn days(s: Section<'_, '_>) -> Option<Days> {
+    let share = |key: &'static str| {
+        let share = s.number(key).unwrap_or_default();
+        if !(0.0..=1.0).contains(&share) {
+            s.source.problem(s.place(key), format!("'{key}' must be a share, from 0 to 1"), None);
+        }
+        share
+    };
+    let days = Days {
+        first: s.required("first", Section::bound)?,
+        insert: share("insert"),
+        update: share("update"),
+        delete: share("delete"),
+        known: share("known"),
+        unknown: share("unknown"),
+    };
+    s.done();
+    Some(days)
 }
 
 fn image(s: &Section<'_, '_>) -> Option<Image> {

@@ -20,6 +20,9 @@ pub(super) struct Plan {
     pub(super) truth: Truth,
     pub(super) files: Vec<File>,
     pub(super) readme: Option<spec::Readme>,
+    pub(super) days: Option<spec::Days>,
+    pub(super) defect_names: Vec<String>,
+    stream_names: Vec<String>,
 }
 
 pub(super) enum Stream {
@@ -34,6 +37,25 @@ pub(super) enum Stream {
         encoding: Encoding,
         image: Image,
     },
+    Table(Table),
+}
+
+/// A table of a database; `path` is where it goes without one, and has `${day}` in it.
+pub(super) struct Table {
+    pub(super) path: String,
+    pub(super) relation: String,
+    pub(super) create: String,
+    pub(super) columns: Vec<(String, Template)>,
+    pub(super) rows: TableRows,
+}
+
+pub(super) enum TableRows {
+    /// The places of the key and of the columns that change.
+    Records {
+        key: usize,
+        update: Vec<usize>,
+    },
+    Fixed(Vec<Vec<String>>),
 }
 
 pub(super) struct Defect {
@@ -76,9 +98,27 @@ impl Plan {
         }
         source.finish()?;
 
-        let plan = Self { base, streams, defects, defect_table, truth, files, readme: spec.readme.clone() };
+        let defect_names = spec.defects.iter().map(|d| d.name.text.clone()).collect();
+        let stream_names = spec.streams.iter().map(|s| s.name.text.clone()).collect();
+        let plan = Self {
+            defect_names,
+            stream_names,
+            base,
+            streams,
+            defects,
+            defect_table,
+            truth,
+            files,
+            readme: spec.readme.clone(),
+            days: spec.days,
+        };
         plan.try_records(&source, &spec);
         source.finish().map(|()| plan)
+    }
+
+    /// The name of the stream of this number.
+    pub(super) fn stream_name(&self, stream: usize) -> &str {
+        self.stream_names.get(stream).map_or("", String::as_str)
     }
 
     /// A maker of records whose draws depend on the seed and the stream alone.
@@ -146,11 +186,8 @@ fn stream(compiler: &Compiler<'_>, base: &Program, stream: &spec::Stream) -> Str
     };
     match &stream.body {
         Body::Records { layout, .. } => {
+            must_hold(compiler, &stream.path);
             let path = &stream.path;
-            if !path.text.contains("${file}") {
-                let message = "the path must hold ${file}, so that files do not overwrite each other";
-                compiler.source.problem(path.at, message, None);
-            }
             Stream::Records { path: path.text.clone(), layout: layout.clone() }
         }
         Body::Dicom { tags, image } => {
@@ -161,6 +198,42 @@ fn stream(compiler: &Compiler<'_>, base: &Program, stream: &spec::Stream) -> Str
             images(Encoding::Dicom(tags.iter().filter_map(tag).collect()), image)
         }
         Body::Png(image) => images(Encoding::Png, image),
+        Body::Table(table) => {
+            must_hold(compiler, &stream.path);
+            Stream::Table(self::table(compiler, &stream.path, table))
+        }
+    }
+}
+
+/// Files must not overwrite each other.
+fn must_hold(compiler: &Compiler<'_>, path: &Text) {
+    let part = if compiler.spec.days.is_some() { "${day}" } else { "${file}" };
+    if !path.text.contains(part) {
+        let message = format!("the path must hold {part}, so that files do not overwrite each other");
+        compiler.source.problem(path.at, message, None);
+    }
+}
+
+fn table(compiler: &Compiler<'_>, path: &Text, table: &spec::Table) -> Table {
+    if compiler.spec.days.is_none() {
+        let hint = Some("add [days]".to_owned());
+        compiler.source.problem(table.relation.at, "a table needs to know how it goes on from day to day", hint);
+    }
+    let place = |name: &Text| table.columns.iter().position(|(known, _)| known.text == name.text);
+    let rows = match &table.rows {
+        spec::Rows::Fixed(rows) => TableRows::Fixed(rows.clone()),
+        spec::Rows::Records { key, update } => TableRows::Records {
+            key: place(key).unwrap_or_default(),
+            update: update.iter().filter_map(place).collect(),
+        },
+    };
+    let column = |(name, text): &(Text, Text)| (name.text.clone(), compiler.template(text));
+    Table {
+        path: path.text.clone(),
+        relation: table.relation.text.clone(),
+        create: table.create.text.clone(),
+        columns: table.columns.iter().map(column).collect(),
+        rows,
     }
 }
 

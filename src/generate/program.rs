@@ -61,6 +61,10 @@ pub(super) enum Draw {
         lengths: Vec<u32>,
     },
     Text(Template),
+    Luhn {
+        text: Template,
+        prefix: Box<[u8]>,
+    },
     List {
         item: Template,
         lengths: Vec<u32>,
@@ -104,7 +108,7 @@ pub(super) fn made_of(draws: &[Draw], number: usize) -> Vec<usize> {
 
 fn parts(draw: &Draw) -> Vec<usize> {
     match draw {
-        Draw::Text(template) | Draw::List { item: template, .. } => template
+        Draw::Text(template) | Draw::List { item: template, .. } | Draw::Luhn { text: template, .. } => template
             .0
             .iter()
             .filter_map(|piece| match piece {

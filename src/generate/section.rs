@@ -84,6 +84,14 @@ impl<'a, 'de> Section<'a, 'de> {
         })
     }
 
+    /// A list of lists of texts.
+    pub(super) fn lists(&self, key: &'static str) -> Option<Vec<Vec<Text>>> {
+        self.read(key, "a list of lists of texts", |v| {
+            let row = |v: &Value<'de>| v.as_array()?.iter().map(|v| self.to_text(v)).collect();
+            v.as_array()?.iter().map(row).collect()
+        })
+    }
+
     /// Texts with their weights: `"a"` weighs 1, `["a", 5]` weighs 5.
     pub(super) fn weighted(&self, key: &'static str) -> Option<Vec<(String, u32)>> {
         self.read(key, "a list of texts or [text, weight] pairs", |v| {

@@ -10,6 +10,7 @@ pub(super) struct Spec {
     pub(super) counters: Vec<Counter>,
     pub(super) files: Vec<File>,
     pub(super) readme: Option<Readme>,
+    pub(super) days: Option<Days>,
 }
 
 /// Something that is drawn: once a record, or each time that it is written.
@@ -24,14 +25,36 @@ pub(super) struct Value {
 pub(super) enum Kind {
     Choice(Vec<(String, u32)>),
     Chance(f64),
-    Integer { range: (i64, i64), width: usize },
+    Integer {
+        range: (i64, i64),
+        width: usize,
+    },
     Digits(u32),
-    Sequence { first: f64, step: f64, decimals: u32, width: usize },
+    Sequence {
+        first: f64,
+        step: f64,
+        decimals: u32,
+        width: usize,
+    },
     Date((i64, i64)),
-    After { date: Text, days: (i64, i64) },
-    Words { words: Vec<String>, lengths: Vec<u32> },
+    After {
+        date: Text,
+        days: (i64, i64),
+    },
+    Words {
+        words: Vec<String>,
+        lengths: Vec<u32>,
+    },
     Text(Text),
-    List { item: Text, lengths: Vec<u32> },
+    /// A text of digits and its check digit; the check covers `prefix` too.
+    Luhn {
+        text: Text,
+        prefix: String,
+    },
+    List {
+        item: Text,
+        lengths: Vec<u32>,
+    },
 }
 
 #[derive(Debug)]
@@ -47,6 +70,41 @@ pub(super) enum Body {
     Records { layout: Layout, record: Text },
     Dicom { tags: Vec<(Text, Text)>, image: Image },
     Png(Image),
+    Table(Table),
+}
+
+/// A table of a database.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) relation: Text,
+    /// The statement that makes it, where it is not there.
+    pub(super) create: Text,
+    /// What each column holds; an empty text is NULL.
+    pub(super) columns: Vec<(Text, Text)>,
+    pub(super) rows: Rows,
+}
+
+/// Where the rows of a table come from.
+#[derive(Debug)]
+pub(super) enum Rows {
+    /// A row a record; `key` tells them apart, and a change is one of the columns `update`.
+    Records { key: Text, update: Vec<Text> },
+    /// These, which never change: the values of all columns.
+    Fixed(Vec<Vec<String>>),
+}
+
+/// How data goes on from day to day. Numbers are shares of the records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Days {
+    /// Day 0, in days since 1970-01-01.
+    pub(super) first: i64,
+    pub(super) insert: f64,
+    pub(super) update: f64,
+    pub(super) delete: f64,
+    /// Records of a day's files that the tables hold.
+    pub(super) known: f64,
+    /// Records of a day's files that they do not hold.
+    pub(super) unknown: f64,
 }
 
 /// How records stand in a file.
