@@ -6,8 +6,12 @@
 pub mod contract;
 // `${NAME}` in what differs from place to place.
 pub mod variables;
+// Trying again what failed for a reason that passes.
+pub mod retry;
 // Where records come from.
 pub mod source;
+// JSON to typed columns.
+pub mod decode;
 // Every record as it came.
 pub mod bronze;
 // Typed, checked, the latest row of each key.

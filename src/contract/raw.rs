@@ -6,7 +6,7 @@ use toml_span::value::{Key, Table, ValueInner};
 use toml_span::{ErrorKind, Value};
 
 use super::types::{TYPES, parse_type};
-use super::{Format, Severity, csv};
+use super::{Format, Severity, csv, database};
 use crate::problem::{File, Problem, suggest};
 use arrow::datatypes::DataType;
 
@@ -36,6 +36,15 @@ pub(super) struct RawSource {
 #[derive(Debug)]
 pub(super) enum RawKind {
     Files { path: Option<At<String>>, format: Format },
+    Postgres(RawDatabase),
+}
+
+/// Where a database is, and which of its tables are taken.
+#[derive(Debug)]
+pub(super) struct RawDatabase {
+    pub url: Option<At<String>>,
+    pub password_variable: Option<At<String>>,
+    pub tables: Vec<At<String>>,
 }
 
 /// `bronze/<t>.toml`.
@@ -43,6 +52,7 @@ pub(super) enum RawKind {
 pub(super) struct RawBronze {
     pub description: String,
     pub source: Option<At<String>>,
+    pub relation: Option<At<String>>,
     pub payload: Option<At<DataType>>,
 }
 
@@ -53,6 +63,7 @@ pub(super) struct RawTable {
     pub strategy: Option<At<Strategy>>,
     pub key: Option<At<Vec<At<String>>>>,
     pub sequence: Option<At<String>>,
+    pub delete_when: Option<At<String>>,
     pub replace_by: Option<At<Vec<At<String>>>>,
     pub statistics: Vec<At<String>>,
     pub columns: Vec<RawColumn>,
@@ -95,9 +106,14 @@ pub(super) fn pipeline(file: &File, problems: &mut Vec<Problem>) -> Option<RawPi
         .map(|(name, table)| {
             let mut reader = Reader { file, at: name.at, table, known: Vec::new(), problems };
             let description = reader.description();
-            reader.choice("kind", &[("files", ())]);
-            let format = csv::format(&mut reader);
-            let kind = RawKind::Files { path: reader.required("path"), format };
+            let kinds = [("files", false), ("postgres", true)];
+            let kind = match reader.choice("kind", &kinds) {
+                Some(At { value: true, .. }) => RawKind::Postgres(database::keys(&mut reader)),
+                _ => {
+                    let format = csv::format(&mut reader);
+                    RawKind::Files { path: reader.required("path"), format }
+                }
+            };
             let source = RawSource { name, description, kind };
             reader.finish();
             source
@@ -112,6 +128,7 @@ pub(super) fn bronze(file: &File, problems: &mut Vec<Problem>) -> Option<RawBron
     let raw = RawBronze {
         description: reader.description(),
         source: reader.required("source"),
+        relation: reader.optional("relation"),
         payload: reader.data_type("payload"),
     };
     reader.finish();
@@ -127,6 +144,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         strategy: reader.choice("strategy", &strategies),
         key: reader.names("key"),
         sequence: reader.optional("sequence"),
+        delete_when: reader.optional("delete_when"),
         replace_by: reader.names("replace_by"),
         statistics: reader.names("statistics").map_or_else(Vec::new, |at| at.value),
         columns: Vec::new(),

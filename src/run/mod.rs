@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::prelude::SessionContext;
 
+use crate::bronze::database::{self, Databases};
 use crate::contract::{Definition, Project, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ mod select;
 
 pub use report::{ExpectationReport, RunReport, Status, TableReport, Why};
 pub use select::selected;
+use select::{Step, steps};
 
 /// The position under which a table records the fingerprint of the contract that it was computed by.
 pub const CONTRACT: &str = "contract";
@@ -79,6 +81,8 @@ pub struct Run {
     pub id: String,
     /// Who is told of its progress.
     pub progress: Progress,
+    /// The snapshots of databases that the run reads.
+    pub(crate) databases: Databases,
     started: DateTime<Utc>,
     full_refresh: bool,
     committed: Mutex<HashSet<String>>,
@@ -101,6 +105,7 @@ impl Run {
             limits,
             id: uuid::Uuid::now_v7().to_string(),
             progress,
+            databases: Databases::default(),
             started,
             full_refresh: false,
             committed: Mutex::default(),
@@ -118,29 +123,36 @@ impl Run {
         self.full_refresh = options.full_refresh;
         let _lease = Lease::take(&self.lake)?;
         let (mut reports, mut broken, mut errors) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for name in &tables {
-            let Some(table) = self.project.table(name) else { continue };
-            if let Some(input) = table.inputs().into_iter().find(|input| broken.contains(*input)) {
-                broken.insert(name.clone());
-                reports.push(TableReport::left_out(table, input));
-                continue;
-            }
-            (self.progress)(ProgressEvent::Table { name: name.to_string() });
-            let begun = Instant::now();
-            let report = match self.refresh(table).await {
-                Ok(report) => {
-                    tracing::info!(table = %name, seconds = begun.elapsed().as_secs_f64(), "refreshed");
-                    report
+        for step in steps(&self.project, &tables, options) {
+            let results = match step {
+                Step::Database(pipeline, source, with_rest) => {
+                    database::finish(&self, pipeline, source, with_rest).await
                 }
-                Err(error) => {
-                    broken.insert(name.clone());
-                    let report = TableReport::failed(table, &error);
-                    errors.push(error);
-                    report
+                Step::Table(table) => {
+                    if let Some(input) = table.inputs().into_iter().find(|input| broken.contains(*input)) {
+                        broken.insert(table.name.clone());
+                        reports.push(TableReport::left_out(table, input));
+                        continue;
+                    }
+                    (self.progress)(ProgressEvent::Table { name: table.name.to_string() });
+                    let begun = Instant::now();
+                    let result = self.refresh(table).await;
+                    if result.is_ok() {
+                        tracing::info!(table = %table.name, seconds = begun.elapsed().as_secs_f64(), "refreshed");
+                    }
+                    vec![(table.clone(), result)]
                 }
             };
-            (self.progress)(ProgressEvent::Done { report: report.clone() });
-            reports.push(report);
+            for (table, result) in results {
+                let report = result.unwrap_or_else(|error| {
+                    broken.insert(table.name.clone());
+                    let report = TableReport::failed(&table, &error);
+                    errors.push(error);
+                    report
+                });
+                (self.progress)(ProgressEvent::Done { report: report.clone() });
+                reports.push(report);
+            }
         }
         let whole = tables.len() == self.project.tables.len();
         let release = self.record(&reports, errors.is_empty(), whole).await?;
@@ -175,13 +187,13 @@ impl Run {
         })
     }
 
-    /// The payload type of a bronze table.
+    /// The payload type of a bronze table, and whether its records are rows of a database.
     ///
     /// # Errors
     /// When there is no such table; a defect.
-    pub fn payload_of(&self, name: &TableName) -> Result<&Fields> {
+    pub fn payload_of(&self, name: &TableName) -> Result<(&Fields, bool)> {
         match self.project.table(name).map(|table| &table.definition) {
-            Some(Definition::Bronze { payload, .. }) => Ok(payload),
+            Some(Definition::Bronze { payload, relation, .. }) => Ok((payload, relation.is_some())),
             _ => Err(Error::failed(format!("{name}: not a bronze table"))),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Options;
-use crate::contract::{Project, Table, TableName};
+use crate::contract::{Definition, Project, Source, SourceKind, Stage, Table, TableName};
 use crate::error::{Error, Result};
 use crate::problem::suggest;
 
@@ -56,4 +56,35 @@ fn add_inputs(project: &Project, table: &Table, wanted: &mut HashSet<TableName>)
             add_inputs(project, table, wanted);
         }
     }
+}
+
+/// A step of a run.
+pub(super) enum Step<'a> {
+    /// A table is brought up to date.
+    Table(&'a Table),
+    /// The work on a source's database ends, for some runs with the tables that have no contract.
+    Database(&'a str, &'a Source, bool),
+}
+
+/// The steps of a run over the selected tables. A database ends right after the last of its tables, so that its snapshot is
+/// not held while silver and gold are computed; one without selected tables comes first.
+pub(super) fn steps<'a>(project: &'a Project, tables: &[TableName], options: &Options) -> Vec<Step<'a>> {
+    let with_rest = options.select.is_empty() && options.stage.is_none_or(|stage| stage == Stage::Bronze);
+    let tables: Vec<&Table> = tables.iter().filter_map(|name| project.table(name)).collect();
+    let mut steps: Vec<Step<'a>> = tables.iter().map(|table| Step::Table(table)).collect();
+    for pipeline in &project.pipelines {
+        for source in pipeline.sources.iter().filter(|source| matches!(source.kind, SourceKind::Postgres(_))) {
+            let is_of =
+                |step: &Step<'_>| matches!(step, Step::Table(table) if reads(table, &pipeline.name, &source.name));
+            let last = steps.iter().rposition(is_of);
+            if with_rest || last.is_some() {
+                steps.insert(last.map_or(0, |last| last + 1), Step::Database(&pipeline.name, source, with_rest));
+            }
+        }
+    }
+    steps
+}
+
+fn reads(table: &Table, pipeline: &str, name: &str) -> bool {
+    table.pipeline == pipeline && matches!(&table.definition, Definition::Bronze { source, .. } if source == name)
 }

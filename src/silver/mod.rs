@@ -1,13 +1,11 @@
 //! Silver: typed, checked, the latest row of each key.
 //!
-//! [`by_record`] reads records ([`records`], [`decode`]), runs the table's SQL over them, sets aside what fails
+//! [`by_record`] reads records ([`records`]), runs the table's SQL over them, sets aside what fails
 //! ([`quarantine`]) and upserts the rest ([`upsert`]; who wins is decided in [`contest`]). Silver tables that are derived
 //! from other silver tables are kept by [`crate::gold`], which knows nothing of stages.
 
 pub mod by_record;
 pub mod contest;
-pub mod decode;
 pub mod quarantine;
 pub mod records;
 pub mod upsert;
-mod value;
