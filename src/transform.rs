@@ -75,13 +75,14 @@ impl Transform {
         let place = || table.name.to_string();
         let sql = table.sql().unwrap_or_default();
         let plan = ctx.state().create_logical_plan(sql).await.at(place())?;
-        let through: Vec<&str> = carry.iter().copied().chain(deletes).chain(system_columns(table, &plan)).collect();
+        let of_table = system_columns(table, &plan).into_iter().filter(|name| !carry.contains(name));
+        let through: Vec<&str> = carry.iter().copied().chain(deletes).chain(of_table).collect();
         let plan = if through.is_empty() { plan } else { carry_columns(plan, &through).at(place())? };
         let frame = DataFrame::new(ctx.state(), plan);
         let mut select =
             table.columns.iter().map(|column| declared(column, frame.schema())).collect::<Result<Vec<_>>>()?;
         for name in carry.iter().copied().chain(deletes) {
-            select.push(column_of(frame.schema(), name).at(place())?.alias(name));
+            select.push(column_of(frame.schema(), name).at(place())?.alias(format!("_carried{name}")));
         }
         let frame = frame.select(select).at(place())?;
         let mut flags: Vec<Expr> = frame.schema().columns().into_iter().map(Expr::Column).collect();

@@ -1,5 +1,7 @@
 //! How a server is connected to: TLS, passwords, and what is said when it is refused.
 
+use std::process::Command;
+
 use super::clinic::{Clinic, Outcome};
 use super::cluster::{READER_PASSWORD, shared};
 
@@ -48,32 +50,32 @@ fn tls_is_as_strict_as_the_url_asks() {
 fn a_password_comes_from_the_environment_or_a_passfile_and_is_never_shown() {
     use std::os::unix::fs::PermissionsExt;
     let clinic = clinic();
-    let run = |edit: &dyn Fn(&mut std::process::Command)| {
+    let run = |edit: &dyn Fn(&mut Command) -> &mut Command| {
         let mut command = clinic.command(&["run", "-vv"]);
         edit(&mut command);
         Outcome::of(command.output().unwrap())
     };
-    let wrong = run(&|command| drop(command.env("CLINIC_PASSWORD", "wrong-s3cret")));
+    let wrong = run(&|command| command.env("CLINIC_PASSWORD", "wrong-s3cret"));
     assert!(
         wrong.code == 1 && wrong.text.contains("password authentication failed") && wrong.text.contains("hint"),
         "{}",
         wrong.text
     );
-    let missing = run(&|command| drop(command.env_remove("CLINIC_PASSWORD")));
+    let missing = run(&|command| command.env_remove("CLINIC_PASSWORD"));
     assert!(missing.code == 2 && missing.text.contains("CLINIC_PASSWORD has no value"), "{}", missing.text);
 
     let pipeline = std::fs::read_to_string(clinic.path("pipelines/p/pipeline.toml")).unwrap();
     clinic.write("pipeline.toml", &pipeline.replace("password_variable = \"CLINIC_PASSWORD\"\n", ""));
-    let none = run(&|_| ());
+    let none = run(&|command| command);
     assert!(none.code == 1 && none.text.contains("PGPASSWORD"), "{}", none.text);
-    assert_eq!(run(&|command| drop(command.env("PGPASSWORD", READER_PASSWORD))).code, 0);
+    assert_eq!(run(&|command| command.env("PGPASSWORD", READER_PASSWORD)).code, 0);
     let passfile = clinic.path(".pgpass");
     std::fs::write(&passfile, format!("127.0.0.1:{}:*:reader:{READER_PASSWORD}\n", clinic.cluster.port)).unwrap();
     std::fs::set_permissions(&passfile, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let open = run(&|_| ());
+    let open = run(&|command| command);
     assert!(open.code == 2 && open.text.contains("chmod 0600"), "{}", open.text);
     std::fs::set_permissions(&passfile, std::fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(run(&|_| ()).code, 0);
+    assert_eq!(run(&|command| command).code, 0);
     clinic.write("pipeline.toml", &pipeline.replace("reader@", "reader:s3cret@"));
     let refused = clinic.pipeline(&["check"]);
     assert!(refused.code == 2 && refused.text.contains("a password stands in 'url'"), "{}", refused.text);

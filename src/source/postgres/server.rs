@@ -91,11 +91,11 @@ impl Server {
     }
 }
 
-/// The rows as JSON, each with its key. `r.*` is the row even where a column is named `r`.
+/// The rows as JSON, each with its key. `r.*` is the row even where a column is named `r`; so with `k`.
 fn copy(relation: &Relation) -> String {
     let key = relation.key.as_ref().map(|key| {
         let columns: Vec<String> = key.iter().map(|name| format!("r.{}", quoted(name))).collect();
-        format!(", row_to_json((SELECT k FROM (SELECT {}) AS k))::text", columns.join(", "))
+        format!(", (SELECT row_to_json(k.*)::text FROM (SELECT {}) AS k)", columns.join(", "))
     });
     let (key, from) = (key.unwrap_or_default(), &relation.from);
     format!("COPY (SELECT row_to_json(r.*)::text{key} FROM {from} AS r) TO STDOUT (FORMAT binary)")
