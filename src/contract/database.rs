@@ -9,7 +9,7 @@ use crate::variables::Template;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
     pub place: Place,
-    /// Patterns of `<schema>.<table>`, see [`matches`]; empty for all tables.
+    /// Patterns of `<schema>.<table>`, see [`matches()`]; empty for all tables.
     pub tables: Vec<String>,
 }
 
