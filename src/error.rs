@@ -37,7 +37,7 @@ impl Kind {
 }
 
 /// An error: place and fact in one line, and a hint where there is one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: Kind,
     message: String,

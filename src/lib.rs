@@ -8,8 +8,12 @@ pub mod contract;
 pub mod variables;
 // `profiles/*.toml`: which lake, data and values a client has.
 pub mod profile;
+// Trying again what failed for a reason that passes.
+pub mod retry;
 // Where records come from.
 pub mod source;
+// JSON to typed columns.
+pub mod decode;
 // Every record as it came.
 pub mod bronze;
 // Typed, checked, the latest row of each key.
@@ -36,8 +40,6 @@ pub mod pipeline_test;
 pub mod generate;
 // The command line; the only place that prints.
 pub mod cli;
-// What failed by what may pass is tried again.
-pub mod retry;
 // Sizes and durations as people write them.
 pub mod units;
 // What is wrong in a file that a person wrote, and where.

@@ -1,4 +1,4 @@
-//! The lake's own history: `ops.runs`, `ops.files`, `ops.expectations`, `ops.releases`. Delta tables like the others.
+//! The lake's own history: `ops.runs`, `ops.files`, `ops.columns`, `ops.expectations`, `ops.releases`. Delta tables like the others.
 
 use std::sync::Arc;
 
@@ -35,6 +35,29 @@ pub struct FileRow {
     /// What is wrong with it, and at which byte.
     pub reason: Option<String>,
     /// When it was looked at, microseconds since the epoch.
+    pub seen_at: i64,
+}
+
+/// A row of `ops.columns`: that a column of a database's table appeared, went or changed its type.
+#[derive(Debug, Clone, Serialize)]
+pub struct ColumnRow {
+    /// The run that saw it.
+    pub run: String,
+    /// The source, `<pipeline>.<source>`.
+    pub source: String,
+    /// The database's table, `<schema>.<table>`.
+    pub table: String,
+    /// The column; `*` is the table itself.
+    pub column: String,
+    /// Its field in the bronze table's `record`.
+    pub field: Option<String>,
+    /// `appeared`, `gone` or `changed`.
+    pub event: String,
+    /// The database's type before.
+    pub type_before: Option<String>,
+    /// The database's type after.
+    pub type_after: Option<String>,
+    /// When it was seen, microseconds since the epoch.
     pub seen_at: i64,
 }
 
@@ -156,6 +179,25 @@ pub fn files() -> TableSpec {
             number("records", true, "Records that it brought."),
             text("reason", false, "What is wrong with it, and at which byte."),
             time("seen_at", "When it was looked at."),
+        ],
+    )
+}
+
+/// `ops.columns`, how the tables of databases changed their shape.
+pub fn columns() -> TableSpec {
+    spec(
+        "ops.columns",
+        "The columns of databases' tables: a row each time that one appears, goes or changes its type.",
+        vec![
+            text("run", true, "The run that saw it."),
+            text("source", true, "The source, <pipeline>.<source>."),
+            text("table", true, "The database's table, <schema>.<table>."),
+            text("column", true, "The column; * is the table itself."),
+            text("field", false, "Its field in the bronze table's record; NULL for the table itself."),
+            text("event", true, "appeared, gone or changed."),
+            text("type_before", false, "The database's type before; NULL where it was not there."),
+            text("type_after", false, "The database's type after; NULL where it is gone."),
+            time("seen_at", "When it was seen."),
         ],
     )
 }

@@ -27,6 +27,10 @@ pub struct Judge {
     columns: usize,
     carried: usize,
     expectations: Vec<Expectation>,
+    /// Of the expectations, those that hold for a deletion too: that its key is there.
+    of_key: Vec<usize>,
+    /// The place of the column that says whether a row is a deletion.
+    deletes: Option<usize>,
 }
 
 /// Rows of a batch that were told apart.
@@ -62,21 +66,23 @@ impl Counts {
 
 impl Transform {
     /// Plans a table's SQL over what is registered in the session. The columns of `carry`, which the table's input must
-    /// have, are led through the SQL beside what it selects, for rows that are set aside.
+    /// have, are led through the SQL beside what it selects, for rows that are set aside; so is `deletes`, which says
+    /// whether a row deletes another.
     ///
     /// # Errors
     /// When the SQL does not plan, which `check` has found before.
-    pub async fn plan(ctx: &SessionContext, table: &Table, carry: &[&str]) -> Result<Self> {
+    pub async fn plan(ctx: &SessionContext, table: &Table, carry: &[&str], deletes: Option<&str>) -> Result<Self> {
         let place = || table.name.to_string();
         let sql = table.sql().unwrap_or_default();
         let plan = ctx.state().create_logical_plan(sql).await.at(place())?;
-        let through: Vec<&str> = carry.iter().copied().chain(system_columns(table, &plan)).collect();
+        let of_table = system_columns(table, &plan).into_iter().filter(|name| !carry.contains(name));
+        let through: Vec<&str> = carry.iter().copied().chain(deletes).chain(of_table).collect();
         let plan = if through.is_empty() { plan } else { carry_columns(plan, &through).at(place())? };
         let frame = DataFrame::new(ctx.state(), plan);
         let mut select =
             table.columns.iter().map(|column| declared(column, frame.schema())).collect::<Result<Vec<_>>>()?;
-        for name in carry {
-            select.push(column_of(frame.schema(), name).at(place())?.alias(*name));
+        for name in carry.iter().copied().chain(deletes) {
+            select.push(column_of(frame.schema(), name).at(place())?.alias(format!("_carried{name}")));
         }
         let frame = frame.select(select).at(place())?;
         let mut flags: Vec<Expr> = frame.schema().columns().into_iter().map(Expr::Column).collect();
@@ -89,6 +95,8 @@ impl Transform {
             columns: table.columns.len(),
             carried: carry.len(),
             expectations: table.expectations.clone(),
+            of_key: (0..table.expectations.len()).filter(|index| is_of_key(table, *index)).collect(),
+            deletes: deletes.map(|_| table.columns.len() + carry.len()),
         };
         Ok(Self { frame: frame.select(flags).at(place())?, judge: Arc::new(judge) })
     }
@@ -113,11 +121,41 @@ impl Judge {
     /// # Errors
     /// When Arrow fails; a defect.
     pub fn judge(&self, batch: &RecordBatch, counts: &mut Counts) -> Result<Judged> {
+        self.judge_by(batch, &(0..self.expectations.len()).collect::<Vec<_>>(), counts)
+    }
+
+    /// The same for deletions: of the row that goes, only its key is known.
+    ///
+    /// # Errors
+    /// As [`Self::judge`].
+    pub fn judge_deletions(&self, batch: &RecordBatch, counts: &mut Counts) -> Result<Judged> {
+        self.judge_by(batch, &self.of_key, counts)
+    }
+
+    /// Takes the deletions out of a batch.
+    ///
+    /// # Errors
+    /// When Arrow fails; a defect.
+    pub fn split(&self, batch: RecordBatch) -> Result<(RecordBatch, Option<RecordBatch>)> {
+        let Some(column) = self.deletes else { return Ok((batch, None)) };
+        let deletes = batch.column(column).as_boolean();
+        if deletes.true_count() == 0 {
+            return Ok((batch, None));
+        }
+        let rows = filter_record_batch(&batch, &not(deletes)?)?;
+        Ok((rows, Some(filter_record_batch(&batch, deletes)?)))
+    }
+
+    fn first_flag(&self) -> usize {
+        self.columns + self.carried + usize::from(self.deletes.is_some())
+    }
+
+    fn judge_by(&self, batch: &RecordBatch, which: &[usize], counts: &mut Counts) -> Result<Judged> {
         counts.input += batch.num_rows() as u64;
         counts.failed.resize(self.expectations.len(), 0);
         let mut passes = BooleanArray::from(vec![true; batch.num_rows()]);
-        let first_flag = self.columns + self.carried;
-        for (index, expectation) in self.expectations.iter().enumerate() {
+        let first_flag = self.first_flag();
+        for (index, expectation) in which.iter().map(|index| (*index, &self.expectations[*index])) {
             let holds = batch.column(first_flag + index).as_boolean();
             counts.failed[index] += (holds.len() - holds.true_count()) as u64;
             if expectation.severity == Severity::Quarantine {
@@ -130,21 +168,18 @@ impl Judge {
             return Ok(Judged { passed: batch.project(&of_table)?, failed: None });
         }
         let failed = filter_record_batch(batch, &not(&passes)?)?;
-        let reasons = (0..failed.num_rows()).map(|row| self.reasons(&failed, row)).collect();
-        let shown: Vec<usize> = (0..first_flag).collect();
+        let reasons = (0..failed.num_rows()).map(|row| self.reasons(&failed, row, which)).collect();
+        let shown: Vec<usize> = (0..self.columns + self.carried).collect();
         Ok(Judged {
             passed: filter_record_batch(&batch.project(&of_table)?, &passes)?,
             failed: Some((failed.project(&shown)?, reasons)),
         })
     }
 
-    fn reasons(&self, failed: &RecordBatch, row: usize) -> Vec<String> {
-        let first_flag = self.columns + self.carried;
-        let holds = |index: usize| failed.column(first_flag + index).as_boolean().value(row);
-        let broken = |(index, expectation): &(usize, &Expectation)| {
-            expectation.severity == Severity::Quarantine && !holds(*index)
-        };
-        self.expectations.iter().enumerate().filter(broken).map(|(_, expectation)| expectation.name.clone()).collect()
+    fn reasons(&self, failed: &RecordBatch, row: usize, which: &[usize]) -> Vec<String> {
+        let holds = |index: usize| failed.column(self.first_flag() + index).as_boolean().value(row);
+        let broken = |index: &&usize| self.expectations[**index].severity == Severity::Quarantine && !holds(**index);
+        which.iter().filter(broken).map(|index| self.expectations[*index].name.clone()).collect()
     }
 
     /// Ends the run where an expectation of severity `fail` did not hold.
@@ -166,6 +201,12 @@ impl Judge {
         }
         Ok(())
     }
+}
+
+/// Whether an expectation is that a column of the key is there.
+fn is_of_key(table: &Table, index: usize) -> bool {
+    let name = &table.expectations[index].name;
+    table.key.iter().any(|key| *name == format!("{key}_required"))
 }
 
 /// The columns that the engine adds to what the author's SQL selects.

@@ -196,7 +196,7 @@ async fn headers_may_differ_from_the_contract() {
 fn the_project_checks() {
     let root = project(&[], &[]);
     let project = contract::load(Path::new(root.path())).unwrap_or_else(|problems| panic!("{problems}"));
-    let SourceKind::Files(files) = &project.pipelines[0].sources[0].kind;
+    let SourceKind::Files(files) = &project.pipelines[0].sources[0].kind else { panic!("not files") };
     let contract::Format::Csv(options) = &files.format else { panic!("not CSV") };
     assert_eq!((options.delimiter, options.encoding.name()), (b',', "windows-1252"));
 }

@@ -37,7 +37,7 @@ pub async fn ingest(run: &Run, table: &Table, source: &Source, files: &FileSourc
     let total = to_read.iter().map(|(file, _)| file.size).sum();
     (run.progress)(ProgressEvent::Reading { table: table.name.to_string(), bytes: total });
     let threads = run.limits.threads;
-    let columns = run.payload_of(&table.name)?.iter().map(|field| field.name().clone()).collect();
+    let columns = run.payload_of(&table.name)?.0.iter().map(|field| field.name().clone()).collect();
     let shape = Shape { format: files.format.clone(), columns };
     let (read, adds) = read_files(to_read, shape, &target, &spec, batch.clone(), threads, &run.progress).await?;
     looked.extend(read);

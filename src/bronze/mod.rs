@@ -6,6 +6,7 @@ use crate::contract::{Source, SourceKind, Table};
 use crate::error::{Error, Result};
 use crate::run::{Run, TableReport};
 
+pub mod database;
 pub mod files;
 pub mod ledger;
 pub mod read;
@@ -18,6 +19,7 @@ pub async fn ingest(run: &Run, table: &Table) -> Result<TableReport> {
     let source = source_of(run, table)?;
     match &source.kind {
         SourceKind::Files(files) => files::ingest(run, table, source, files).await,
+        SourceKind::Postgres(database) => database::ingest(run, table, source, database).await,
     }
 }
 
@@ -29,6 +31,7 @@ pub async fn plan(run: &Run, table: &Table) -> Result<Option<String>> {
     let source = source_of(run, table)?;
     match &source.kind {
         SourceKind::Files(files) => files::plan(run, table, source, files).await,
+        SourceKind::Postgres(_) => Ok(Some(database::plan(table))),
     }
 }
 

@@ -15,7 +15,7 @@ use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
 use super::{
     Definition, FileSource, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table, TableName, csv,
-    query, reference,
+    database, query, reference,
 };
 use crate::problem::{File, Place, Problem, suggest};
 use crate::toml::{At, inside};
@@ -95,6 +95,7 @@ fn read_source(file: &File, raw: raw::RawSource, problems: &mut Vec<Problem>) ->
         problems.push(file.problem(raw.name.at, format!("'{}' cannot be a source's name", raw.name.value)));
     }
     let kind = match raw.kind {
+        raw::RawKind::Postgres(raw) => SourceKind::Postgres(database::read(file, raw, problems)),
         raw::RawKind::Files { path, format } => {
             SourceKind::Files(FileSource { path: read_path(file, path, problems), format })
         }
@@ -175,19 +176,32 @@ where
 fn check_sources(pipelines: &[Read<'_>], drafts: &[Draft<'_>], problems: &mut Vec<Problem>) {
     for (folder, pipeline, places) in pipelines {
         let own = drafts.iter().filter(|draft| draft.pipeline == pipeline.name);
-        let used: Vec<(&Draft<'_>, &At<String>, &At<Fields>)> = own
+        let used: Vec<Use<'_>> = own
             .filter_map(|draft| match &draft.kind {
-                Kind::Bronze { source, payload } => Some((draft, source.as_ref()?, payload)),
+                Kind::Bronze { source, relation, payload } => {
+                    Some(Use { draft, source: source.as_ref()?, relation: relation.as_ref(), payload })
+                }
                 Kind::Derived(_) => None,
             })
             .collect();
-        for (draft, At { value, at }, payload) in &used {
+        for Use { draft, source: At { value, at }, relation, payload } in &used {
             let source = pipeline.sources.iter().find(|source| source.name == *value);
             match source.map(|source| &source.kind) {
-                Some(SourceKind::Files(FileSource { format: Format::Csv(options), .. })) => {
-                    csv::check_payload(options, &payload.value, draft.contract, payload.at, problems);
+                Some(SourceKind::Postgres(known)) => {
+                    let others =
+                        used.iter().filter(|other| other.source.value == *value && other.draft.name < draft.name);
+                    let taken = others.filter_map(|other| Some((other.draft.name, &other.relation?.value)));
+                    database::check_relation(known, *relation, taken, draft.contract, *at, problems);
                 }
-                Some(SourceKind::Files(_)) | None => {}
+                Some(SourceKind::Files(FileSource { format, .. })) => {
+                    if let Some(At { at, .. }) = relation {
+                        problems.push(draft.contract.problem(*at, "'relation' belongs to a source of kind 'postgres'"));
+                    }
+                    if let Format::Csv(options) = format {
+                        csv::check_payload(options, &payload.value, draft.contract, payload.at, problems);
+                    }
+                }
+                None => {}
             }
             if source.is_none() {
                 let hint = suggest(value, pipeline.sources.iter().map(|source| source.name.as_str()));
@@ -198,13 +212,23 @@ fn check_sources(pipelines: &[Read<'_>], drafts: &[Draft<'_>], problems: &mut Ve
             continue;
         };
         for (source, at) in pipeline.sources.iter().zip(places) {
-            if !used.iter().any(|(_, At { value, .. }, _)| *value == source.name) {
+            // All tables of a database are taken, those without a contract too.
+            let is_files = matches!(source.kind, SourceKind::Files(_));
+            if is_files && !used.iter().any(|used| used.source.value == source.name) {
                 let hint = format!("write bronze/<table>.toml with source = \"{}\"", source.name);
                 let message = format!("no bronze table reads source '{}'", source.name);
                 problems.push(file.problem(*at, message).with_hint(hint));
             }
         }
     }
+}
+
+/// A bronze table's use of a source.
+struct Use<'a> {
+    draft: &'a Draft<'a>,
+    source: &'a At<String>,
+    relation: Option<&'a At<String>>,
+    payload: &'a At<Fields>,
 }
 
 /// What SQL can read, with its schema where the declaration is sound.
@@ -253,9 +277,11 @@ fn order_tables(
 
 fn definition(draft: &Draft<'_>, derived: Option<Definition>) -> Option<Definition> {
     match &draft.kind {
-        Kind::Bronze { source, payload } => {
-            Some(Definition::Bronze { source: source.as_ref()?.value.clone(), payload: payload.value.clone() })
-        }
+        Kind::Bronze { source, relation, payload } => Some(Definition::Bronze {
+            source: source.as_ref()?.value.clone(),
+            relation: relation.as_ref().map(|at| at.value.clone()),
+            payload: payload.value.clone(),
+        }),
         Kind::Derived(_) => derived,
     }
 }

@@ -6,11 +6,11 @@ use super::plan::Planner;
 use super::raw::{RawTable, Strategy};
 use super::sql::Sql;
 use super::table::{Draft, Kind, schema_of};
-use super::types::{fits, record_columns, type_name};
+use super::types::{fits, record_columns, sequence_column, type_name};
 use super::{Column, Definition, KeyedInput, TableName, keys, record, surrogate};
 use crate::problem::{File, Place, Problem, suggest};
 use crate::toml::{At, inside};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 
 /// What the SQL of a table turned out to be.
 pub(super) struct Defined<'a> {
@@ -50,7 +50,7 @@ pub(super) fn define<'a>(draft: &Draft<'a>, planner: &Planner, problems: &mut Ve
     {
         check_columns(draft, raw, &sql, &plan, problems);
         if problems.len() == before && draft.sound {
-            defined.definition = strategy(draft, raw, &sql, &plan, problems);
+            defined.definition = strategy(draft, raw, &sql, &plan, planner, problems);
         }
         if problems.len() == before {
             planner.check_runs(&sql, &plan, problems);
@@ -62,24 +62,36 @@ pub(super) fn define<'a>(draft: &Draft<'a>, planner: &Planner, problems: &mut Ve
 fn check_conditions(draft: &Draft<'_>, raw: &RawTable, planner: &Planner, problems: &mut Vec<Problem>) {
     let schema = schema_of(&surrogate::given_by_sql(raw, &draft.columns));
     for expectation in &raw.expectations {
-        let Some(At { value, at }) = &expectation.condition else {
-            continue;
-        };
-        let Err(faults) = planner.check_condition(&schema, value) else {
-            continue;
-        };
-        for fault in faults {
-            let offset = fault.place.map_or(0, |place| {
-                let line: usize =
-                    value.split_inclusive('\n').take(place.line.saturating_sub(1) as usize).map(str::len).sum();
-                let inside =
-                    value.get(line..).unwrap_or_default().char_indices().nth(place.column.saturating_sub(1) as usize);
-                line + inside.map_or(0, |(offset, _)| offset)
-            });
-            let message = format!("expectation '{}': {}", expectation.name.value, fault.message);
-            let at = inside(draft.contract, *at, value, offset);
-            problems.push(draft.contract.problem(at, message).with_hint(fault.hint));
+        if let Some(condition) = &expectation.condition {
+            let name = format!("expectation '{}'", expectation.name.value);
+            check_condition(draft, &name, condition, &schema, planner, problems);
         }
+    }
+}
+
+/// Checks one condition on the rows of a schema.
+fn check_condition(
+    draft: &Draft<'_>,
+    name: &str,
+    At { value, at }: &At<String>,
+    schema: &SchemaRef,
+    planner: &Planner,
+    problems: &mut Vec<Problem>,
+) {
+    let Err(faults) = planner.check_condition(schema, value) else {
+        return;
+    };
+    for fault in faults {
+        let offset = fault.place.map_or(0, |place| {
+            let line: usize =
+                value.split_inclusive('\n').take(place.line.saturating_sub(1) as usize).map(str::len).sum();
+            let inside =
+                value.get(line..).unwrap_or_default().char_indices().nth(place.column.saturating_sub(1) as usize);
+            line + inside.map_or(0, |(offset, _)| offset)
+        });
+        let message = format!("{name}: {}", fault.message);
+        let at = inside(draft.contract, *at, value, offset);
+        problems.push(draft.contract.problem(at, message).with_hint(fault.hint));
     }
 }
 
@@ -98,7 +110,9 @@ fn check_columns(draft: &Draft<'_>, raw: &RawTable, sql: &Sql<'_>, plan: &Logica
     let outputs = plan.schema().fields();
     let system = record_columns().map(|column| column.name);
     let is_record = raw.strategy.as_ref().is_some_and(|at| at.value == Strategy::ByRecord);
-    let optional = |name: &str| is_record && system.iter().any(|system| system == name);
+    let sequence = raw.sequence.as_ref().filter(|at| sequence_column(&at.value).is_some());
+    let is_sequence = |name: &str| sequence.is_some_and(|at| at.value == name);
+    let optional = |name: &str| is_record && (system.iter().any(|system| system == name) || is_sequence(name));
     let given = surrogate::given_by_sql(raw, &draft.columns);
     for (at, field) in outputs.iter().enumerate() {
         let name = field.name();
@@ -163,6 +177,7 @@ fn strategy(
     raw: &RawTable,
     sql: &Sql<'_>,
     plan: &LogicalPlan,
+    planner: &Planner,
     problems: &mut Vec<Problem>,
 ) -> Option<Definition> {
     let text = sql.file.text.clone();
@@ -171,7 +186,11 @@ fn strategy(
         Strategy::ByRecord => match record::check(plan) {
             Ok(input) => {
                 let sequence = raw.sequence.as_ref().map(|at| at.value.clone());
-                Some(Definition::ByRecord { sql: text, sequence, input, references })
+                if let (Some(condition), Some(schema)) = (&raw.delete_when, planner.schema(&input)) {
+                    check_condition(draft, "'delete_when'", condition, &schema, planner, problems);
+                }
+                let delete_when = raw.delete_when.as_ref().map(|at| at.value.clone());
+                Some(Definition::ByRecord { sql: text, sequence, delete_when, input, references })
             }
             Err(shape) => {
                 problems.push(sql.file.problem_at(sql.start, shape.message).with_hint(shape.hint));

@@ -12,12 +12,14 @@ use deltalake::datafusion::logical_expr::Expr;
 pub use crate::problem::{Problem, Problems};
 use crate::variables::Template;
 pub use csv::CsvOptions;
+pub use database::{Database, Place as DatabasePlace, matches as matches_pattern};
 pub use query::BadValue;
 pub use reference::Reference;
-pub use types::{SYSTEM_COLUMNS, bronze_schema, parse_type, type_name};
+pub use types::{bronze_columns, bronze_schema, parse_type, type_name};
 
 mod compile;
 mod csv;
+mod database;
 mod define;
 mod equal;
 mod graph;
@@ -112,6 +114,8 @@ pub struct Source {
 pub enum SourceKind {
     /// Files below a place.
     Files(FileSource),
+    /// Tables of a PostgreSQL database.
+    Postgres(Database),
 }
 
 /// Where the files of a source are, and how they hold records.
@@ -265,7 +269,7 @@ impl Table {
     /// The schema that SQL sees.
     pub fn sql_schema(&self) -> SchemaRef {
         match &self.definition {
-            Definition::Bronze { payload, .. } => bronze_schema(payload),
+            Definition::Bronze { payload, relation, .. } => bronze_schema(payload, relation.is_some()),
             _ => table::schema_of(&self.columns),
         }
     }
@@ -296,10 +300,16 @@ impl Table {
 /// Where a table's rows come from, and how it is kept up to date.
 #[derive(Debug, Clone)]
 pub enum Definition {
-    /// The records of a source as they came; `payload` is the type that SQL sees.
-    Bronze { source: String, payload: Fields },
-    /// A function of one record of one bronze table.
-    ByRecord { sql: String, sequence: Option<String>, input: TableName, references: Vec<String> },
+    /// The records of a source as they came; `payload` is the type that SQL sees, `relation` the table of a database.
+    Bronze { source: String, relation: Option<String>, payload: Fields },
+    /// A function of one record of one bronze table. A record for which `delete_when` is true takes its key's row out.
+    ByRecord {
+        sql: String,
+        sequence: Option<String>,
+        delete_when: Option<String>,
+        input: TableName,
+        references: Vec<String>,
+    },
     /// Rows that depend only on the input rows that share their `replace_by` values.
     ByKey { sql: String, replace_by: Vec<String>, inputs: Vec<KeyedInput>, references: Vec<String> },
     /// Keys, each with a number that is given once and kept: the column `number`, which the SQL does not give. A new key

@@ -17,6 +17,7 @@ use deltalake::datafusion::sql::parser::DFParserBuilder;
 use deltalake::datafusion::sql::sqlparser::ast::Spanned;
 use futures::FutureExt;
 
+use super::TableName;
 use super::sql::{Sql, place, unstable_in};
 use super::types::type_name;
 use crate::problem::{File, Place, Problem, suggest};
@@ -24,6 +25,8 @@ use crate::problem::{File, Place, Problem, suggest};
 /// Plans SQL over the tables and references of a project.
 pub(super) struct Planner {
     state: SessionState,
+    /// What SQL sees of the tables that have no mistakes.
+    schemas: HashMap<String, SchemaRef>,
     /// All that is declared, such as `silver.exams` and `reference.body_parts`.
     known: BTreeSet<String>,
     /// Declared, but with mistakes of its own: SQL that reads it cannot be judged yet.
@@ -44,7 +47,9 @@ impl Planner {
         let catalog = MemoryCatalogProvider::new();
         let mut known = BTreeSet::new();
         let mut broken = BTreeSet::new();
+        let mut schemas = HashMap::new();
         for (name, schema) in relations {
+            schemas.extend(schema.clone().map(|schema| (name.clone(), schema)));
             match (schema, name.split_once('.')) {
                 (Some(schema), Some((stage, table))) => {
                     let tables = match catalog.schema(stage) {
@@ -66,7 +71,12 @@ impl Planner {
         let context = crate::engine::planning_session();
         let name = context.state().config_options().catalog.default_catalog.clone();
         context.register_catalog(name, Arc::new(catalog));
-        Ok(Self { state: context.state(), known, broken })
+        Ok(Self { state: context.state(), schemas, known, broken })
+    }
+
+    /// What SQL sees of a table; none where its declaration is broken.
+    pub fn schema(&self, table: &TableName) -> Option<SchemaRef> {
+        self.schemas.get(&table.to_string()).cloned()
     }
 
     /// Parses a file that must hold one query over known tables; `None` when there is nothing to plan.

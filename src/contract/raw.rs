@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 
 use super::types::{TYPES, parse_type};
-use super::{Format, Severity, csv};
+use super::{Format, Severity, csv, database};
 use crate::problem::{File, Problem};
 use crate::toml::{At, Reader, inside};
 
@@ -26,6 +26,15 @@ pub(super) struct RawSource {
 #[derive(Debug)]
 pub(super) enum RawKind {
     Files { path: Option<At<String>>, format: Format },
+    Postgres(RawDatabase),
+}
+
+/// Where a database is, and which of its tables are taken.
+#[derive(Debug)]
+pub(super) struct RawDatabase {
+    pub url: Option<At<String>>,
+    pub password_variable: Option<At<String>>,
+    pub tables: Vec<At<String>>,
 }
 
 /// `bronze/<t>.toml`.
@@ -33,6 +42,7 @@ pub(super) enum RawKind {
 pub(super) struct RawBronze {
     pub description: String,
     pub source: Option<At<String>>,
+    pub relation: Option<At<String>>,
     pub payload: Option<At<DataType>>,
 }
 
@@ -43,6 +53,7 @@ pub(super) struct RawTable {
     pub strategy: Option<At<Strategy>>,
     pub key: Option<At<Vec<At<String>>>>,
     pub sequence: Option<At<String>>,
+    pub delete_when: Option<At<String>>,
     pub replace_by: Option<At<Vec<At<String>>>>,
     pub broadcast: Vec<At<String>>,
     pub inherits: Option<At<String>>,
@@ -89,9 +100,14 @@ pub(super) fn pipeline(file: &File, problems: &mut Vec<Problem>) -> Option<RawPi
         .map(|(name, table)| {
             let mut reader = Reader::nested(file, name.at, table, problems);
             let description = reader.description();
-            reader.choice("kind", &[("files", ())]);
-            let format = csv::format(&mut reader);
-            let kind = RawKind::Files { path: reader.required("path"), format };
+            let kinds = [("files", false), ("postgres", true)];
+            let kind = match reader.choice("kind", &kinds) {
+                Some(At { value: true, .. }) => RawKind::Postgres(database::keys(&mut reader)),
+                _ => {
+                    let format = csv::format(&mut reader);
+                    RawKind::Files { path: reader.required("path"), format }
+                }
+            };
             let source = RawSource { name, description, kind };
             reader.finish();
             source
@@ -106,6 +122,7 @@ pub(super) fn bronze(file: &File, problems: &mut Vec<Problem>) -> Option<RawBron
     let raw = RawBronze {
         description: reader.description(),
         source: reader.required("source"),
+        relation: reader.optional("relation"),
         payload: data_type(&mut reader, "payload"),
     };
     reader.finish();
@@ -126,6 +143,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         strategy: reader.choice("strategy", &strategies),
         key: reader.names("key"),
         sequence: reader.optional("sequence"),
+        delete_when: reader.optional("delete_when"),
         replace_by: reader.names("replace_by"),
         broadcast: reader.names("broadcast").map_or_else(Vec::new, |at| at.value),
         inherits: reader.optional("inherits"),

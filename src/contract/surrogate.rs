@@ -3,12 +3,13 @@
 use arrow::datatypes::DataType;
 use deltalake::datafusion::logical_expr::LogicalPlan;
 
-use super::raw::{At, RawColumn, RawTable, Strategy};
+use super::raw::{RawColumn, RawTable, Strategy};
 use super::sql::Sql;
 use super::table::Draft;
 use super::types::{is_ordered, type_name};
 use super::{Column, Definition, KeyedInput, keys};
 use crate::problem::Problem;
+use crate::toml::At;
 
 /// The columns that the SQL has to give: all but the number.
 pub(super) fn given_by_sql(raw: &RawTable, columns: &[Column]) -> Vec<Column> {

@@ -7,7 +7,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use super::layout::TableFiles;
 use super::raw::{self, RawBronze, RawTable, Strategy};
 use super::types::{
-    SYSTEM_COLUMNS, bronze_columns, bronze_schema, is_identifier, is_ordered, record_columns, type_name,
+    CHANGE_COLUMNS, SYSTEM_COLUMNS, bronze_columns, bronze_schema, is_identifier, is_ordered, record_columns,
+    sequence_column, type_name,
 };
 use super::{Column, Expectation, Severity, Stage, TableName, surrogate};
 use crate::problem::{File, Problem, suggest};
@@ -32,7 +33,7 @@ pub(super) struct Draft<'a> {
 }
 
 pub(super) enum Kind {
-    Bronze { source: Option<At<String>>, payload: At<Fields> },
+    Bronze { source: Option<At<String>>, relation: Option<At<String>>, payload: At<Fields> },
     Derived(RawTable),
 }
 
@@ -46,11 +47,11 @@ pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Ve
         description: String::new(),
         contract,
         sql: files.sql.as_ref(),
-        columns: bronze_columns(),
+        columns: bronze_columns(false),
         key: Vec::new(),
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
         expectations: Vec::new(),
-        kind: Kind::Bronze { source: None, payload: At { value: Fields::empty(), at: 0 } },
+        kind: Kind::Bronze { source: None, relation: None, payload: At { value: Fields::empty(), at: 0 } },
         schema: None,
         sound: false,
     };
@@ -70,14 +71,18 @@ pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Ve
 impl Draft<'_> {
     fn fill_bronze(&mut self, raw: RawBronze, problems: &mut Vec<Problem>) {
         self.description = raw.description;
+        let is_database = raw.relation.is_some();
+        self.columns = bronze_columns(is_database);
         let payload = match raw.payload {
             Some(At { value: DataType::Struct(fields), at }) => {
-                let clash = fields.iter().find(|field| SYSTEM_COLUMNS.contains(&field.name().as_str()));
+                let is_system =
+                    |name: &str| SYSTEM_COLUMNS.contains(&name) || (is_database && CHANGE_COLUMNS.contains(&name));
+                let clash = fields.iter().find(|field| is_system(field.name()));
                 if let Some(field) = clash {
                     let message = format!("payload field '{}' has the name of a system column", field.name());
                     problems.push(self.contract.problem(at, message));
                 } else {
-                    self.schema = Some(bronze_schema(&fields));
+                    self.schema = Some(bronze_schema(&fields, is_database));
                 }
                 At { value: fields, at }
             }
@@ -88,7 +93,7 @@ impl Draft<'_> {
             }
             None => At { value: Fields::empty(), at: 0 },
         };
-        self.kind = Kind::Bronze { source: raw.source, payload };
+        self.kind = Kind::Bronze { source: raw.source, relation: raw.relation, payload };
     }
 
     fn fill_derived(&mut self, raw: RawTable, problems: &mut Vec<Problem>) {
@@ -143,7 +148,8 @@ impl Draft<'_> {
     }
 
     fn add_record_columns(&self, raw: &RawTable, columns: &mut Vec<Column>, problems: &mut Vec<Problem>) {
-        for system in record_columns() {
+        let sequence = raw.sequence.as_ref().and_then(|at| sequence_column(&at.value));
+        for system in record_columns().into_iter().chain(sequence) {
             match raw.columns.iter().find(|column| column.name.value == system.name) {
                 None => columns.push(system),
                 Some(own) => {
@@ -215,6 +221,9 @@ impl Draft<'_> {
             self.check_sequence(sequence, by_record, problems);
         }
         surrogate::check(self, raw, strategy, problems);
+        if let Some(delete_when) = &raw.delete_when {
+            self.check_delete(delete_when, raw.sequence.as_ref(), by_record, problems);
+        }
     }
 
     fn check_sequence(&self, sequence: &At<String>, by_record: bool, problems: &mut Vec<Problem>) {
@@ -231,6 +240,24 @@ impl Draft<'_> {
                 problems.push(self.problem(*at, message).with_hint(hint));
             }
             Some(_) => {}
+        }
+    }
+
+    /// A deletion leaves nothing behind that a record of an earlier sequence could lose to, so that only a sequence which
+    /// grows from run to run keeps increments equal to a full refresh.
+    fn check_delete(
+        &self,
+        delete_when: &At<String>,
+        sequence: Option<&At<String>>,
+        by_record: bool,
+        problems: &mut Vec<Problem>,
+    ) {
+        if !by_record {
+            problems.push(self.problem(delete_when.at, "'delete_when' belongs to by_record only".to_owned()));
+        } else if sequence.is_none_or(|at| at.value != "_batch") {
+            let hint = "a record that comes late must not bring back a row that a newer one deleted".to_owned();
+            let message = "'delete_when' needs sequence = \"_batch\"".to_owned();
+            problems.push(self.problem(sequence.map_or(delete_when.at, |at| at.at), message).with_hint(hint));
         }
     }
 

@@ -7,8 +7,10 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, Tim
 use super::Column;
 
 /// The columns that SQL sees in a bronze table after the payload's own.
-pub const SYSTEM_COLUMNS: [&str; 7] =
+pub(super) const SYSTEM_COLUMNS: [&str; 7] =
     ["payload", "_source", "_row", "_batch", "_ingested_at", "_rescued", "_payload_hash"];
+/// Those that it sees besides where the records are rows of a database.
+pub(super) const CHANGE_COLUMNS: [&str; 3] = ["_op", "_key", "_row_hash"];
 
 /// What a contract may write for a type.
 pub(super) const TYPES: &str = "types: STRING, BOOLEAN, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p,s), DATE, \
@@ -22,9 +24,12 @@ pub(super) fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-/// The schema that SQL sees of a bronze table: the payload's fields, then [`SYSTEM_COLUMNS`].
-pub fn bronze_schema(payload: &Fields) -> SchemaRef {
-    let system = SYSTEM_COLUMNS.map(|name| Arc::new(Field::new(name, system_type(name), true)));
+/// The schema that SQL sees of a bronze table: the payload's fields, then the system columns; those of a database's table
+/// also say what happened to the row.
+pub fn bronze_schema(payload: &Fields, is_database: bool) -> SchemaRef {
+    let change: &[&str] = if is_database { &CHANGE_COLUMNS } else { &[] };
+    let names = SYSTEM_COLUMNS.iter().chain(change);
+    let system = names.map(|name| Arc::new(Field::new(*name, system_type(name), true)));
     Arc::new(Schema::new(payload.iter().cloned().chain(system).collect::<Fields>()))
 }
 
@@ -36,8 +41,9 @@ fn system_type(name: &str) -> DataType {
     }
 }
 
-/// The columns that a bronze table has in the lake.
-pub(super) fn bronze_columns() -> Vec<Column> {
+/// The columns that a bronze table has in the lake. Those of a database's table are followed by `record`, which the
+/// database's own types make.
+pub fn bronze_columns(is_database: bool) -> Vec<Column> {
     let column = |name: &str, data_type: DataType, required: bool, comment: &str| Column {
         name: name.to_owned(),
         data_type,
@@ -45,7 +51,7 @@ pub(super) fn bronze_columns() -> Vec<Column> {
         comment: comment.to_owned(),
     };
     let system = |name: &str, comment: &str| column(name, system_type(name), true, comment);
-    vec![
+    let mut columns = vec![
         column("payload", DataType::Utf8, false, "the record as it came; of CSV, its texts by column, as JSON"),
         column(
             "payload_bytes",
@@ -58,7 +64,29 @@ pub(super) fn bronze_columns() -> Vec<Column> {
         system("_row", "the record's position in its source"),
         system("_batch", "the batch that brought the record, from 1 a source"),
         system("_ingested_at", "when the batch was taken, UTC"),
-    ]
+    ];
+    if is_database {
+        columns.extend([
+            system(
+                "_op",
+                "insert, update, delete; replace: the row is part of the whole content, of a table without a key",
+            ),
+            column("_key", DataType::Utf8, false, "JSON of the key's columns; NULL where the table has no key"),
+            system("_row_hash", "XXH3, 128 bits, of the row as JSON"),
+        ]);
+    }
+    columns
+}
+
+/// A system column that decides which record is later, as a column of a by-record table; none for other names.
+pub(super) fn sequence_column(name: &str) -> Option<Column> {
+    let comment = match name {
+        "_batch" => "the batch that brought the record",
+        "_row" => "the record's position in its source",
+        _ => return None,
+    };
+    let comment = comment.to_owned();
+    Some(Column { name: name.to_owned(), data_type: system_type(name), required: false, comment })
 }
 
 /// The columns that every by-record table has besides its own.
@@ -361,7 +389,7 @@ mod tests {
     #[test]
     fn sql_sees_the_payload_and_then_the_system_columns() {
         let DataType::Struct(payload) = parse_type("STRUCT<id STRING, at DATE>").unwrap() else { panic!("no struct") };
-        let schema = bronze_schema(&payload);
+        let schema = bronze_schema(&payload, false);
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         assert_eq!(names[..2], ["id", "at"]);
         assert_eq!(names[2..], SYSTEM_COLUMNS);

@@ -97,7 +97,7 @@ async fn replace_keys(
     for (keyed, input, _) in seen {
         restrict(ctx, keyed, input, &keys).await.at(&table.name)?;
     }
-    let transform = Transform::plan(ctx, table, &[]).await?;
+    let transform = Transform::plan(ctx, table, &[], None).await?;
     let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
     let quarantine = Arc::new(Mutex::new(quarantine));
     let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;

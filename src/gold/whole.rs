@@ -71,7 +71,7 @@ pub(crate) async fn replace_all(
     for input in inputs {
         engine::register(&ctx, &input.name, input.provider(&ctx).await?)?;
     }
-    let transform = Transform::plan(&ctx, table, &[]).await?;
+    let transform = Transform::plan(&ctx, table, &[], None).await?;
     let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
     let quarantine = Arc::new(Mutex::new(quarantine));
     let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;

@@ -33,7 +33,7 @@ pub use durable::DurableStore;
 pub use history::TableVersion;
 pub use lease::Lease;
 pub use lookup::{KeySet, Match, hash_keys, lookup};
-pub use reader::{RowGroup, read_file, row_groups};
+pub use reader::{RowGroup, read_file, row_groups, stream_columns};
 pub use rewrite::{Rewrite, change_file, rewrite_without};
 pub use spec::TableSpec;
 pub use table::{DataFile, LakeTable, signed};

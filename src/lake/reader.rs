@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use deltalake::Path;
 use deltalake::parquet::arrow::ProjectionMask;
@@ -79,6 +79,20 @@ pub async fn read_columns(table: &LakeTable, path: &str, size: u64, columns: &[S
     reader.build().at(path)?.try_collect().await.at(format!("{}: {path}", table.name))
 }
 
+/// Some columns of the rows of a data file, in the file's order, as they come.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn stream_columns(
+    table: &LakeTable,
+    file: &DataFile,
+    columns: &[String],
+) -> Result<impl Stream<Item = Result<RecordBatch>> + use<>> {
+    let place = format!("{}: {}", table.name, file.path);
+    let stream = open(table, &file.path, file.size, Some(columns)).await?.build().at(&place)?;
+    Ok(stream.map_err(move |error| Error::from(error).at(&place)))
+}
+
 /// All rows of a data file.
 ///
 /// # Errors
@@ -98,17 +112,23 @@ pub struct RowGroup {
 }
 
 impl RowGroup {
-    /// Its rows, with columns typed as in `schema`, which must be the file's own but for views of strings.
+    /// Some columns of its rows, in the file's order, typed as in `schema`: as the file has them but for views of strings.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub async fn read(self, schema: &SchemaRef) -> Result<impl Stream<Item = Result<RecordBatch>> + use<>> {
         let place = self.path.to_string();
         let reader = StoredFile { store: self.store, path: self.path, size: self.size };
-        let options = ArrowReaderOptions::new().with_schema(schema.clone());
-        let metadata = ArrowReaderMetadata::try_new(self.metadata, options).at(&place)?;
+        let stored = ArrowReaderMetadata::try_new(self.metadata.clone(), ArrowReaderOptions::new()).at(&place)?;
+        let typed = stored.schema().fields().iter().map(|field| schema.field_with_name(field.name()).unwrap_or(field));
+        let typed = Arc::new(Schema::new(typed.cloned().collect::<Vec<_>>()));
+        let metadata = ArrowReaderMetadata::try_new(self.metadata, ArrowReaderOptions::new().with_schema(typed));
+        let metadata = metadata.at(&place)?;
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let mask = ProjectionMask::columns(metadata.parquet_schema(), names);
         let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
             .with_batch_size(BATCH_ROWS)
+            .with_projection(mask)
             .with_row_groups(vec![self.index])
             .build()
             .at(&place)?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use futures::StreamExt;
 use serde::Serialize;
 
-use crate::contract::{Project, SourceKind, TableName};
+use crate::contract::{DatabasePlace, Project, SourceKind, TableName};
 use crate::engine::Limits;
 use crate::error::{Error, Place, Result};
 use crate::lake::{Durability, Lake, read_file};
@@ -111,6 +111,9 @@ fn with_own_data(project: &Project) -> Project {
             match &mut source.kind {
                 SourceKind::Files(files) => {
                     files.path = Template::literal(&source_folder(&pipeline.name, &source.name))
+                }
+                SourceKind::Postgres(database) => {
+                    database.place = DatabasePlace::Given { path: source_folder(&pipeline.name, &source.name) }
                 }
             }
         }

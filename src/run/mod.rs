@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::prelude::SessionContext;
 
-use crate::contract::{Definition, Project, Stage, Table, TableName};
+use crate::bronze::database::{self, Databases};
+use crate::contract::{Definition, Project, Source, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Lake, LakeTable, Lease};
@@ -17,12 +18,14 @@ use crate::retry::Retry;
 use crate::variables::Variables;
 use crate::{bronze, gold, silver};
 
+mod ends;
 mod plan;
 mod record;
 mod report;
 mod select;
 mod walk;
 
+use ends::Ends;
 pub use report::{ExpectationReport, RunReport, Status, TableReport, Why};
 pub use select::selected;
 use walk::Outcome;
@@ -95,6 +98,8 @@ pub struct Run {
     pub id: String,
     /// Who is told of its progress.
     pub progress: Progress,
+    /// The snapshots of databases that the run reads.
+    pub(crate) databases: Databases,
     started: DateTime<Utc>,
     full_refresh: bool,
     committed: Mutex<HashSet<String>>,
@@ -117,6 +122,7 @@ impl Run {
             limits,
             id: uuid::Uuid::now_v7().to_string(),
             progress,
+            databases: Databases::default(),
             started,
             full_refresh: false,
             committed: Mutex::default(),
@@ -133,23 +139,34 @@ impl Run {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
         let _lease = options.retry.run(async || Lease::take(&self.lake)).await?;
-        let (reports, errors) = self.walk(&tables, options.retry).await;
+        let (reports, errors) = self.walk(&tables, options).await;
         let release = self.record(&reports, errors.is_empty(), options).await?;
         let seconds = (Utc::now() - self.started).as_seconds_f64();
         Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })
     }
 
     /// Brings tables up to date, and gives a report a table and what failed.
-    async fn walk(&self, names: &[TableName], retry: Retry) -> (Vec<TableReport>, Vec<Error>) {
+    async fn walk(&self, names: &[TableName], options: &Options) -> (Vec<TableReport>, Vec<Error>) {
+        let retry = options.retry;
         let tables: Vec<&Table> = names.iter().filter_map(|name| self.project.table(name)).collect();
+        let ends = Ends::of(&self.project, &tables, options);
         let refresh = async |table: &Table| self.refresh_and_tell(table).await;
         let wait = async |further: u32, due: &[&Table]| {
             (self.progress)(ProgressEvent::Again { tables: due.len(), further, of: retry.times });
             tracing::warn!(further, of = retry.times, tables = due.len(), "what failed may pass: trying again");
             retry.sleep(further).await;
         };
+        let after = async |table: &Table, rest: &[&Table]| match ends.after(table, rest) {
+            Some((pipeline, source)) => self.end_database(pipeline, source, ends.with_rest).await,
+            None => Vec::new(),
+        };
+        let mut outcomes = Vec::new();
+        for (pipeline, source) in ends.without_tables(&tables) {
+            outcomes.extend(self.end_database(pipeline, source, true).await);
+        }
+        outcomes.extend(walk::walk(&tables, retry, refresh, after, wait).await);
         let (mut reports, mut errors) = (Vec::new(), Vec::new());
-        for outcome in walk::walk(&tables, retry, refresh, wait).await {
+        for outcome in outcomes {
             match outcome {
                 Outcome::Done(report) | Outcome::LeftOut(report) => reports.push(report),
                 Outcome::Failed(report, error) => {
@@ -159,6 +176,22 @@ impl Run {
             }
         }
         (reports, errors)
+    }
+
+    /// Ends the work on a source's database: see [`database::finish`].
+    async fn end_database(&self, pipeline: &str, source: &Source, with_rest: bool) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for (table, result) in database::finish(self, pipeline, source, with_rest).await {
+            let outcome = match result {
+                Ok(report) => Outcome::Done(report),
+                Err(error) => Outcome::Failed(TableReport::failed(&table, &error), error),
+            };
+            if let Outcome::Done(report) | Outcome::Failed(report, _) = &outcome {
+                (self.progress)(ProgressEvent::Done { report: report.clone() });
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
     }
 
     async fn refresh_and_tell(&self, table: &Table) -> Result<TableReport> {
@@ -204,13 +237,13 @@ impl Run {
         })
     }
 
-    /// The payload type of a bronze table.
+    /// The payload type of a bronze table, and whether its records are rows of a database.
     ///
     /// # Errors
     /// When there is no such table; a defect.
-    pub fn payload_of(&self, name: &TableName) -> Result<&Fields> {
+    pub fn payload_of(&self, name: &TableName) -> Result<(&Fields, bool)> {
         match self.project.table(name).map(|table| &table.definition) {
-            Some(Definition::Bronze { payload, .. }) => Ok(payload),
+            Some(Definition::Bronze { payload, relation, .. }) => Ok((payload, relation.is_some())),
             _ => Err(Error::failed(format!("{name}: not a bronze table"))),
         }
     }

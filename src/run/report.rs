@@ -160,6 +160,11 @@ impl TableReport {
         }
     }
 
+    /// Rows of a database changed, or its columns did: (URI, what).
+    pub fn of_changes(table: &Table, rows: u64, told: Vec<(String, String)>) -> Self {
+        Self { input: rows, passed: rows, written: rows, files: told, ..Self::new(table, Some(Why::NewInput)) }
+    }
+
     /// Records were read and upserted.
     pub fn of_records(table: &Table, why: Why, counts: &Counts, set_aside: &SetAside, upserted: Upserted) -> Self {
         Self {

@@ -18,17 +18,20 @@ pub(super) enum Outcome {
     LeftOut(TableReport),
 }
 
-/// Refreshes tables, whose inputs come before them. `wait` is called before a further try, with its number and the tables.
+/// Refreshes tables, whose inputs come before them. `after` is called after each table with those that are still to come, and
+/// gives the outcomes of tables that no contract declares; `wait` before a further try, with its number and the tables.
 pub(super) async fn walk<'a>(
     tables: &[&'a Table],
     retry: Retry,
     refresh: impl AsyncFn(&'a Table) -> Result<TableReport>,
+    after: impl AsyncFn(&'a Table, &[&'a Table]) -> Vec<Outcome>,
     wait: impl AsyncFn(u32, &[&'a Table]),
 ) -> Vec<Outcome> {
     let mut outcomes: HashMap<&TableName, Outcome> = HashMap::new();
+    let mut undeclared: Vec<Outcome> = Vec::new();
     let mut due = tables.to_vec();
     for further in 1.. {
-        for table in due {
+        for (place, table) in due.iter().copied().enumerate() {
             let outcome = match broken_input(table, &outcomes) {
                 Some(input) => Outcome::LeftOut(TableReport::left_out(table, input)),
                 None => match refresh(table).await {
@@ -37,6 +40,7 @@ pub(super) async fn walk<'a>(
                 },
             };
             outcomes.insert(&table.name, outcome);
+            undeclared.extend(after(table, &due[place + 1..]).await);
         }
         due = worth_another_try(tables, &outcomes);
         if due.is_empty() || further > retry.times {
@@ -45,7 +49,8 @@ pub(super) async fn walk<'a>(
         wait(further, &due).await;
         due.iter().for_each(|table| drop(outcomes.remove(&table.name)));
     }
-    tables.iter().filter_map(|table| outcomes.remove(&table.name)).collect()
+    let declared = tables.iter().filter_map(|table| outcomes.remove(&table.name));
+    declared.chain(undeclared).collect()
 }
 
 fn broken_input<'a>(table: &'a Table, outcomes: &HashMap<&TableName, Outcome>) -> Option<&'a TableName> {
@@ -103,7 +108,8 @@ mod tests {
             tries.borrow_mut().push(Vec::new());
         };
         let tables: Vec<&Table> = project.tables.iter().collect();
-        let outcomes = walk(&tables, Retry { times, wait: Duration::ZERO }, refresh, wait).await;
+        let after = async |_: &Table, _: &[&Table]| Vec::new();
+        let outcomes = walk(&tables, Retry { times, wait: Duration::ZERO }, refresh, after, wait).await;
         let ended = outcomes.iter().map(|outcome| match outcome {
             Outcome::Done(_) => "+",
             Outcome::Failed(..) => "!",

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use deltalake::datafusion::catalog::TableProvider;
+use deltalake::datafusion::error::DataFusionError;
+use deltalake::datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
@@ -13,13 +16,15 @@ use super::records::Records;
 use super::upsert::{Entrant, Upsert};
 use crate::contract::{Definition, Table, TableName};
 use crate::engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::lake::{LakeTable, TableSpec};
 use crate::run::{BATCH, CONTRACT, Run, TableReport, Why};
 use crate::transform::{Counts, Transform};
 
 /// What a record's row leads through the SQL, in case it is set aside.
 const CARRIED: [&str; 4] = ["payload", "_source", "_row", "_batch"];
+/// Whether the record deletes its key's row: a column that the table's input has besides its own.
+const DELETES: &str = "_deletes";
 
 /// Brings the table up to date with the newest batch of its bronze input.
 ///
@@ -72,14 +77,33 @@ async fn plan(
     bronze: LakeTable,
     after: i64,
 ) -> Result<(Transform, SharedQuarantine)> {
-    let payload = run.payload_of(input)?;
+    let (payload, is_database) = run.payload_of(input)?;
+    let Definition::ByRecord { delete_when, .. } = &table.definition else {
+        return Err(Error::failed(format!("{}: not a by_record table", table.name)));
+    };
     let quarantine = Quarantine::open(&run.lake, &table.name.to_string(), run.started_micros()).await?;
     let quarantine: SharedQuarantine = Arc::new(Mutex::new(quarantine));
-    let records = Records::after(bronze, payload, after, quarantine.clone()).await?;
+    let records = Records::after(bronze, payload, is_database, after, quarantine.clone()).await?;
     let ctx = run.session_with_references(table.references())?;
-    engine::register(&ctx, &input.to_string(), records.table(run.limits.threads)?)?;
-    let transform = Transform::plan(&ctx, table, &CARRIED).await?;
+    let records = records.table(run.limits.threads)?;
+    let (records, deletes) = match delete_when {
+        None => (records, None),
+        Some(condition) => (with_deletes(&ctx, records, condition).at(&table.name)?, Some(DELETES)),
+    };
+    engine::register(&ctx, &input.to_string(), records)?;
+    let transform = Transform::plan(&ctx, table, &CARRIED, deletes).await?;
     Ok((transform, quarantine))
+}
+
+/// The records, each with whether it deletes its key's row.
+fn with_deletes(
+    ctx: &SessionContext,
+    records: Arc<dyn TableProvider>,
+    condition: &str,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let frame = ctx.read_table(records)?;
+    let condition = frame.parse_sql_expr(condition)?;
+    Ok(frame.with_column(DELETES, condition.is_true())?.into_view())
 }
 
 /// Runs the SQL in as many tasks as it has streams; rows that pass enter the upsert, the others are set aside.
@@ -94,10 +118,14 @@ async fn stream(
         tokio::spawn(async move {
             let mut counts = Counts::default();
             while let Some(batch) = rows.try_next().await? {
+                let (batch, deletions) = judge.split(batch)?;
                 let judged = judge.judge(&batch, &mut counts)?;
                 entrant.bring(judged.passed).await?;
-                if let Some((failed, reasons)) = judged.failed {
-                    set_aside(&quarantine, &failed, &reasons).await?;
+                set_aside(&quarantine, judged.failed).await?;
+                if let Some(deletions) = deletions {
+                    let judged = judge.judge_deletions(&deletions, &mut counts)?;
+                    entrant.delete(&judged.passed)?;
+                    set_aside(&quarantine, judged.failed).await?;
                 }
             }
             Ok::<_, Error>((entrant, counts))
@@ -113,9 +141,11 @@ async fn stream(
     Ok((entrants, counts))
 }
 
-async fn set_aside(quarantine: &SharedQuarantine, failed: &RecordBatch, reasons: &[Vec<String>]) -> Result<()> {
+/// Sets rows aside; their last columns are those that were carried.
+async fn set_aside(quarantine: &SharedQuarantine, failed: Option<(RecordBatch, Vec<Vec<String>>)>) -> Result<()> {
+    let Some((failed, reasons)) = failed else { return Ok(()) };
     let first = failed.num_columns() - CARRIED.len();
     let column = |index: usize| failed.column(first + index);
     let place = [column(1), column(2), column(3)];
-    quarantine.lock().await.add_records(column(0), None, place, reasons).await
+    quarantine.lock().await.add_records(column(0), None, place, &reasons).await
 }

@@ -25,6 +25,18 @@ pub struct Place {
     pub row: u32,
 }
 
+impl Place {
+    /// Where a deletion stands: it wins and loses like a row, and is none.
+    pub const NOWHERE: Self = Self { file: u32::MAX, row: 0 };
+}
+
+impl Rank {
+    /// The rank of a deletion: a row of the same sequence wins, as where a key's columns change and the old key goes.
+    pub fn of_deletion(sequence: i64) -> Self {
+        Self { sequence, hash: i64::MIN }
+    }
+}
+
 /// The best row of each key so far, and the rows that lost.
 #[derive(Debug, Default)]
 pub struct Contest {
@@ -41,23 +53,30 @@ impl Contest {
             }
             Entry::Occupied(mut entry) if rank > entry.get().0 => {
                 let (_, loser) = entry.insert((rank, place));
-                self.losers.entry(loser.file).or_default().push(loser.row);
+                self.lose(loser);
             }
-            Entry::Occupied(_) => self.losers.entry(place.file).or_default().push(place.row),
+            Entry::Occupied(_) => self.lose(place),
+        }
+    }
+
+    fn lose(&mut self, place: Place) {
+        if place != Place::NOWHERE {
+            self.losers.entry(place.file).or_default().push(place.row);
         }
     }
 
     /// Enters a row that the table holds; a key that no row of this run has is not asked for. Where the row of this run
-    /// wins, its place is returned: it is an update.
+    /// wins, its place is returned: it is an update, or a deletion.
     pub fn enter_held(&mut self, key: u128, rank: Rank, place: Place) -> Option<Place> {
         let best = self.best.get_mut(&key)?;
         if rank >= best.0 {
             let (_, loser) = std::mem::replace(best, (rank, place));
-            self.losers.entry(loser.file).or_default().push(loser.row);
+            self.lose(loser);
             return None;
         }
-        self.losers.entry(place.file).or_default().push(place.row);
-        Some(best.1)
+        let winner = best.1;
+        self.lose(place);
+        Some(winner)
     }
 
     /// The rows of a file that lost so far, ascending.
@@ -128,5 +147,23 @@ mod tests {
         assert_eq!(contest.enter_held(7, OLD, at(5, 3)), Some(at(0, 4)));
         assert_eq!((contest.losers(0), contest.losers(5)), (vec![], vec![3]));
         assert_eq!(contest.enter_held(8, OLD, at(5, 4)), None, "a key that is not asked for stays");
+    }
+
+    #[test]
+    fn a_deletion_wins_by_its_sequence_and_loses_to_a_row_of_the_same() {
+        let deletion = (Rank::of_deletion(2), Place::NOWHERE);
+        let rows = [(OLD, at(0, 0)), deletion, (NEW, at(0, 1))];
+        for order in [[0, 1], [1, 0], [1, 2], [2, 1]] {
+            let mut contest = Contest::default();
+            for index in order {
+                contest.enter(7, rows[index].0, rows[index].1);
+            }
+            let deleted = order.contains(&0);
+            assert_eq!(contest.losers(0), if deleted { vec![0] } else { vec![] }, "{order:?}");
+        }
+        let mut contest = Contest::default();
+        contest.enter(7, deletion.0, deletion.1);
+        assert_eq!(contest.enter_held(7, OLD, at(5, 3)), Some(Place::NOWHERE));
+        assert_eq!((contest.losers(5), contest.losers(u32::MAX)), (vec![3], vec![]));
     }
 }

@@ -18,9 +18,9 @@ use deltalake::datafusion::physical_plan::streaming::PartitionStream;
 use futures::{Stream, TryStreamExt};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::decode::{Decoder, Unreadable};
 use super::quarantine::SharedQuarantine;
 use crate::contract::bronze_schema;
+use crate::decode::{Decoder, Unreadable};
 use crate::error::{Error, Result};
 use crate::lake::{DataFile, LakeTable, RowGroup, row_groups};
 
@@ -32,6 +32,7 @@ pub struct Records {
     work: Mutex<VecDeque<RowGroup>>,
     quarantine: SharedQuarantine,
     schema: SchemaRef,
+    stored: SchemaRef,
 }
 
 impl std::fmt::Debug for Records {
@@ -41,21 +42,23 @@ impl std::fmt::Debug for Records {
 }
 
 impl Records {
-    /// The records of the batches after `after`.
+    /// The records of the batches after `after`; `is_database` where they are rows of a database.
     ///
     /// # Errors
     /// When a data file's footer cannot be read.
     pub async fn after(
         bronze: LakeTable,
         payload: &Fields,
+        is_database: bool,
         after: i64,
         quarantine: SharedQuarantine,
     ) -> Result<Arc<Self>> {
         let newer = |file: &DataFile| file.max_integer("_batch").is_none_or(|batch| batch > after);
         let files: Vec<DataFile> = bronze.files()?.into_iter().filter(newer).collect();
         let work = row_groups(&bronze, &files).await?.into();
-        let schema = record_schema(payload);
-        Ok(Arc::new(Self { bronze, payload: payload.clone(), after, work: Mutex::new(work), quarantine, schema }))
+        let (schema, stored) = (record_schema(payload, is_database), stored_schema(is_database));
+        let (payload, work) = (payload.clone(), Mutex::new(work));
+        Ok(Arc::new(Self { bronze, payload, after, work, quarantine, schema, stored }))
     }
 
     /// The records as a table that is read once, by so many tasks.
@@ -75,7 +78,7 @@ impl Records {
     fn stream(self: Arc<Self>) -> impl Stream<Item = Result<RecordBatch>> {
         let groups = futures::stream::unfold(self.clone(), |records| async move {
             let group = records.next()?;
-            let stream = group.read(&stored_schema()).await;
+            let stream = group.read(&records.stored).await;
             Some((stream, records))
         });
         groups.try_flatten().and_then(move |batch| {
@@ -117,6 +120,7 @@ impl Records {
         let rescued = columns.pop().ok_or_else(|| Error::failed("a payload without columns"))?;
         columns.extend([PAYLOAD, SOURCE, ROW, BATCH, INGESTED_AT].map(|index| stored.column(index).clone()));
         columns.extend([rescued, Arc::new(Int64Array::from(hashes)) as ArrayRef]);
+        columns.extend(stored.columns()[CHANGES..].iter().cloned());
         Ok(RecordBatch::try_new(self.schema.clone(), columns)?)
     }
 
@@ -161,11 +165,13 @@ const SOURCE: usize = 3;
 const ROW: usize = 4;
 const BATCH: usize = 5;
 const INGESTED_AT: usize = 6;
+/// Where the columns of changes begin, which rows of a database have.
+const CHANGES: usize = 7;
 
 /// How a bronze file is read: payloads as views, so that they pass through SQL without being copied.
-fn stored_schema() -> SchemaRef {
+fn stored_schema(is_database: bool) -> SchemaRef {
     let time = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()));
-    Arc::new(Schema::new(vec![
+    let mut fields = vec![
         Field::new("payload", DataType::Utf8View, true),
         Field::new("payload_bytes", DataType::Binary, true),
         Field::new("payload_fault", DataType::Utf8, true),
@@ -173,12 +179,18 @@ fn stored_schema() -> SchemaRef {
         Field::new("_row", DataType::Int64, false),
         Field::new("_batch", DataType::Int64, false),
         Field::new("_ingested_at", time, false),
-    ]))
+    ];
+    if is_database {
+        fields.push(Field::new("_op", DataType::Utf8, false));
+        fields.push(Field::new("_key", DataType::Utf8, true));
+        fields.push(Field::new("_row_hash", DataType::Utf8, false));
+    }
+    Arc::new(Schema::new(fields))
 }
 
 /// [`bronze_schema`] with payloads as views.
-fn record_schema(payload: &Fields) -> SchemaRef {
-    let fields = bronze_schema(payload);
+fn record_schema(payload: &Fields, is_database: bool) -> SchemaRef {
+    let fields = bronze_schema(payload, is_database);
     let viewed = fields.fields().iter().map(|field| match field.name().as_str() {
         "payload" => Field::new("payload", DataType::Utf8View, true),
         _ => field.as_ref().clone(),

@@ -65,6 +65,31 @@ struct Written {
     file: Option<DataFile>,
 }
 
+/// What became of rows when they met those that the table holds.
+#[derive(Default)]
+struct Met {
+    /// Places of new rows that are updates.
+    updates: HashSet<(u32, u32)>,
+    /// Places of held rows that were deleted.
+    deleted: HashSet<(u32, u32)>,
+}
+
+impl Met {
+    /// The rows that were taken out of a held file, those at `places`, with what happened to them.
+    fn taken(&self, file: u32, places: &[u32], taken: Vec<RecordBatch>) -> Result<Vec<(RecordBatch, &'static str)>> {
+        let (mut changes, mut places) = (Vec::new(), places.iter());
+        for rows in taken {
+            let of_rows = places.by_ref().take(rows.num_rows());
+            let deleted: BooleanArray = of_rows.map(|row| Some(self.deleted.contains(&(file, *row)))).collect();
+            let replaced = arrow::compute::not(&deleted)?;
+            changes.push((filter_record_batch(&rows, &replaced)?, "update_preimage"));
+            changes.push((filter_record_batch(&rows, &deleted)?, "delete"));
+        }
+        changes.retain(|(rows, _)| rows.num_rows() > 0);
+        Ok(changes)
+    }
+}
+
 /// What an upsert did.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Upserted {
@@ -114,7 +139,7 @@ impl Upsert {
     pub async fn finish(self: Arc<Self>, entrants: Vec<Entrant>, anew: bool) -> Result<(Commit, Upserted)> {
         let held = self.table.files()?;
         let first_held = self.with_state(|state| state.files);
-        let updates = if anew || held.is_empty() { HashSet::new() } else { self.meet_held(&held, first_held).await? };
+        let met = if anew || held.is_empty() { Met::default() } else { self.meet_held(&held, first_held).await? };
         let mut written = Vec::new();
         for entrant in entrants {
             written.extend(entrant.close().await?);
@@ -132,7 +157,7 @@ impl Upsert {
                     let rewrite = rewrite_without(&self.table, &self.spec, file, &losers).await?;
                     commit.removes.push(rewrite.remove);
                     commit.adds.extend(rewrite.add);
-                    changes.extend(rewrite.taken.into_iter().map(|rows| (rows, "update_preimage")));
+                    changes.extend(met.taken(first_held + index as u32, &losers, rewrite.taken)?);
                 }
             }
         }
@@ -141,7 +166,7 @@ impl Upsert {
             if let Some(data) = file.file {
                 result.written += data.rows.unwrap_or_default();
                 if result.replaced > 0 {
-                    changes.extend(self.changes_of(&data, file.number, &file.left_out, &updates).await?);
+                    changes.extend(self.changes_of(&data, file.number, &file.left_out, &met.updates).await?);
                 }
                 commit.adds.push(data.add().clone());
             }
@@ -150,8 +175,8 @@ impl Upsert {
         Ok((commit, result))
     }
 
-    /// Enters the table's own rows of the keys; gives the places of the rows that are updates.
-    async fn meet_held(&self, held: &[DataFile], first_held: u32) -> Result<HashSet<(u32, u32)>> {
+    /// Enters the table's own rows of the keys.
+    async fn meet_held(&self, held: &[DataFile], first_held: u32) -> Result<Met> {
         let keys = self.with_state(|state| {
             let mut keys = std::mem::take(&mut state.keys);
             keys.add_hashed(state.contest.keys(), &[]);
@@ -159,19 +184,21 @@ impl Upsert {
         });
         let also: Vec<String> = self.sequence.iter().cloned().chain([PAYLOAD_HASH.to_owned()]).collect();
         let found = lookup(&self.table, held, keys, &self.key, &also).await?;
-        let mut updates = HashSet::new();
+        let mut met = Met::default();
         for rows in found {
             let ranks = self.ranks(&rows.columns)?;
             self.with_state(|state| {
                 for ((row, hash), rank) in rows.rows.iter().zip(&rows.hashes).zip(ranks) {
                     let place = Place { file: first_held + rows.file as u32, row: *row };
-                    if let Some(update) = state.contest.enter_held(*hash, rank, place) {
-                        updates.insert((update.file, update.row));
-                    }
+                    match state.contest.enter_held(*hash, rank, place) {
+                        Some(Place::NOWHERE) => met.deleted.insert((place.file, place.row)),
+                        Some(update) => met.updates.insert((update.file, update.row)),
+                        None => false,
+                    };
                 }
             });
         }
-        Ok(updates)
+        Ok(met)
     }
 
     fn ranks(&self, batch: &RecordBatch) -> Result<Vec<Rank>> {
@@ -255,6 +282,23 @@ impl Entrant {
                 self.end_segment().await?;
             }
         }
+        Ok(())
+    }
+
+    /// Brings deletions: rows with the table's columns, of which only the key and the sequence count.
+    ///
+    /// # Errors
+    /// When a column's type has no row format.
+    pub fn delete(&mut self, batch: &RecordBatch) -> Result<()> {
+        let keys = self.upsert.key_columns(batch);
+        let hashes = hash_keys(&keys)?;
+        let ranks = self.upsert.ranks(batch)?;
+        self.upsert.with_state(|state| {
+            for (key, rank) in hashes.iter().zip(ranks) {
+                state.contest.enter(*key, Rank::of_deletion(rank.sequence), Place::NOWHERE);
+            }
+            state.keys.add_hashed(std::iter::empty(), &keys);
+        });
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Where records come from: files below a folder, plain or compressed.
+//! Where records come from: files below a folder, plain or compressed, or the tables of a database ([`postgres`]).
 //!
 //! [`list_files`] says which files there are. [`read_records`] reads one of them: it
 //! unpacks what is compressed, cuts the bytes into records, and hashes the file as it is
@@ -10,6 +10,7 @@ mod csv;
 mod decompress;
 mod fault;
 mod listing;
+pub mod postgres;
 mod read;
 mod sibling;
 mod split;

@@ -58,7 +58,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
         return Ok(TableReport::unchanged(table));
     }
     register(&ctx, table, &inputs, changed.as_ref()).await?;
-    let transform = Transform::plan(&ctx, &as_given(table, &layout), &[]).await?;
+    let transform = Transform::plan(&ctx, &as_given(table, &layout), &[], None).await?;
     let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
     let replace = match &changed {
         Some(keys) => Replace::Keys(json_keys(&keys.rows, &table.key)?),

@@ -70,6 +70,45 @@ pub fn double(json: &LazyValue) -> Option<f64> {
     numeral(json)?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
+/// A number, as near as 32 bits come to it.
+pub fn float(json: &LazyValue) -> Option<f32> {
+    numeral(json)?.parse().ok().filter(|number: &f32| number.is_finite())
+}
+
+/// A decimal number, in units of its last place; without an exponent, and with no digit that the type cannot hold.
+pub fn decimal(json: &LazyValue, precision: u8, scale: i8) -> Option<i128> {
+    let text = numeral(json)?;
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text),
+    };
+    let scale = usize::try_from(scale).ok()?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let kept = &fraction[..fraction.len().min(scale)];
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) || whole.len() + fraction.len() == 0 {
+        return None;
+    }
+    if fraction[kept.len()..].bytes().any(|digit| digit != b'0') {
+        return None;
+    }
+    let number = format!("{whole}{kept:0<scale$}");
+    let number = number.trim_start_matches('0');
+    let number: i128 = if number.is_empty() { 0 } else { number.parse().ok()? };
+    (number < 10_i128.pow(u32::from(precision))).then_some(sign * number)
+}
+
+/// Bytes as PostgreSQL writes them: `\\x` and two hexadecimal digits a byte.
+pub fn binary(json: &LazyValue) -> Option<Vec<u8>> {
+    let text = json.as_str()?.strip_prefix("\\x")?.as_bytes();
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+        _ => None,
+    };
+    text.chunks(2).map(byte).collect()
+}
+
 /// Days since 1970-01-01, from an ISO 8601 date, or a timestamp that is midnight.
 pub fn date(json: &LazyValue) -> Option<i32> {
     let text = json.as_str()?.trim();
@@ -159,8 +198,40 @@ mod tests {
         assert_eq!(integer(&json("9223372036854775808")), None);
         assert_eq!(integer(&json(r#"" 7 ""#)), Some(7));
         assert_eq!(double(&json(r#""NaN""#)), None);
+        assert_eq!(float(&json("1.1")), Some(1.1_f32));
         assert_eq!(boolean(&json(r#""FALSE""#)), Some(false));
         assert_eq!(boolean(&json("1")), None);
         assert_eq!(string(&json(r#""a\u00e7""#)).as_deref(), Some("aç"));
+    }
+
+    #[test]
+    fn decimals_keep_every_digit_or_do_not_fit() {
+        for (text, number) in [
+            ("12.5", Some(1250)),
+            ("-0.01", Some(-1)),
+            ("99999.99", Some(9_999_999)),
+            ("1.500", Some(150)),
+            ("100000", None),
+            ("1.005", None),
+            ("1e2", None),
+            (r#""NaN""#, None),
+            (r#""-""#, None),
+            (r#"".""#, None),
+            (r#""""#, None),
+        ] {
+            assert_eq!(decimal(&json(text), 7, 2), number, "{text}");
+        }
+        let most = "9".repeat(38);
+        assert_eq!(decimal(&json(&most), 38, 0), most.parse().ok());
+        assert_eq!(decimal(&json(&format!("1{}", "0".repeat(60))), 38, 0), None);
+    }
+
+    #[test]
+    fn bytes() {
+        assert_eq!(binary(&json(r#""\\x00fFa0""#)), Some(vec![0, 255, 160]));
+        assert_eq!(binary(&json(r#""\\x""#)), Some(vec![]));
+        for wrong in [r#""00""#, r#""\\x0""#, r#""\\xzz""#, "7"] {
+            assert_eq!(binary(&json(wrong)), None, "{wrong}");
+        }
     }
 }

@@ -1,0 +1,1 @@
+SELECT id FROM bronze.provider WHERE _key IS NOT NULL
