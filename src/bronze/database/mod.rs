@@ -1,8 +1,8 @@
 //! The tables of a database: what changed in each since the batch before, as one batch.
 //!
 //! Rows carry no time of change, so each is compared with what bronze itself knows of its key (`known.rs`): there is no
-//! other record of what was taken. All tables of a source are read from one snapshot, which the run keeps from the first of
-//! them to the last.
+//! other record of what was taken. All tables of a source are read from one snapshot, which the run keeps from the first
+//! of them to the last.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Where rows come from: the tables of a PostgreSQL database, all of them as they were at one moment.
 //!
-//! A [`Snapshot`] is one read-only transaction on one connection (`server.rs`), or, for test cases, files that stand for
-//! the tables (`given.rs`). Rows are JSON as the server writes it, so that nothing of a value is lost.
+//! A [`Snapshot`] is one read-only transaction on one connection (`server.rs`), or, for test cases, files that stand
+//! for the tables (`given.rs`). Rows are JSON as the server writes it, so that nothing of a value is lost.
 
 use arrow::datatypes::DataType;
 use bytes::Bytes;
