@@ -1,7 +1,7 @@
 //! Data that goes on from day to day: tables of a database that are filled and then changed, and files for each day.
 //!
 //! Day 0 fills the tables. A later day adds, changes and takes away a share of the rows, which follows from the seed and
-//! the day alone ([`schedule`]): no day needs what another one left. A record's values follow from the seed and its number,
+//! the day alone (`schedule.rs`): no day needs what another one left. A record's values follow from the seed and its number,
 //! so the files tell of the same people as the tables. Without a database the tables become files of SQL.
 
 mod place;

@@ -109,7 +109,7 @@ impl<'a> Tables<'a> {
     pub(super) async fn copy(
         &mut self,
         command: &str,
-        mut pieces: impl Iterator<Item = Vec<u8>>,
+        pieces: impl Iterator<Item = Vec<u8>>,
     ) -> Result<(), GenerateError> {
         if let Self::Server { client, place } = self {
             let refused = |error| database_said(place, &error);
@@ -120,7 +120,7 @@ impl<'a> Tables<'a> {
             return sink.finish().await.map(|_| ()).map_err(refused);
         }
         self.append(format!("{command};\n").as_bytes()).await?;
-        while let Some(piece) = pieces.next() {
+        for piece in pieces {
             self.append(&piece).await?;
         }
         self.append(b"\\.\n").await

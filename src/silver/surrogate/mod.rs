@@ -2,7 +2,7 @@
 //!
 //! The rows are state, not a result: nothing but the table itself knows a number that went to another key than it would
 //! have at first, so rows are added and never changed or removed, a full refresh included. The SQL runs over the keys that
-//! changed, or whole where these cannot be told: the numbers are the same, see [`numbers`].
+//! changed, or whole where these cannot be told: the numbers are the same, see `numbers.rs`.
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::filter_record_batch;
