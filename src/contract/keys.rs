@@ -268,7 +268,11 @@ impl Derivation<'_> {
 
     fn check_keeper(&self, plan: &LogicalPlan, keeper: &LogicalPlan, keys: &[Expr]) -> Derived {
         if self.is_same_for_all(keeper) {
-            return Err(self.refuse(plan, None, "the join keeps rows of a reference or broadcast table that match no row"));
+            return Err(self.refuse(
+                plan,
+                None,
+                "the join keeps rows of a reference or broadcast table that match no row",
+            ));
         }
         match keys.iter().zip(self.names).find(|(key, _)| !is_over(key, keeper.schema())) {
             None => Ok(()),
@@ -300,7 +304,11 @@ impl Derivation<'_> {
         let pairs = equal::of_join(join);
         for side in [join.left.as_ref(), join.right.as_ref()] {
             if self.is_same_for_all(side) {
-                return Err(self.refuse(plan, None, "the join keeps rows of a reference or broadcast table that match no row"));
+                return Err(self.refuse(
+                    plan,
+                    None,
+                    "the join keeps rows of a reference or broadcast table that match no row",
+                ));
             }
             let mut own = Vec::new();
             for (key, name) in keys.iter().zip(self.names) {
