@@ -34,7 +34,7 @@ pub(super) struct Draft<'a> {
 
 pub(super) enum Kind {
     Bronze { source: Option<At<String>>, relation: Option<At<String>>, payload: At<Fields> },
-    Derived(RawTable),
+    Derived(Box<RawTable>),
 }
 
 /// Reads a contract and checks it; `None` when it is no TOML at all.
@@ -114,7 +114,7 @@ impl Draft<'_> {
             }
         }
         self.expectations = self.read_expectations(&raw, problems);
-        self.kind = Kind::Derived(raw);
+        self.kind = Kind::Derived(Box::new(raw));
     }
 
     pub(super) fn problem(&self, at: usize, message: String) -> Problem {

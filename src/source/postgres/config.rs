@@ -8,6 +8,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::passfile::{self, Who};
+use crate::variables::Variables;
 use crate::error::{Error, Place, Result};
 
 /// How long a connection may take to be made, where the URL does not say.
@@ -48,7 +49,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the URL is wrong or has a password, or the passfile cannot be used.
-    pub fn new(url: &str, password_variable: Option<&str>) -> Result<Self> {
+    pub fn new(url: &str, password_variable: Option<&str>, variables: &Variables) -> Result<Self> {
         let (plain, tls) = split_tls(url)?;
         let bad = |text: String| Error::usage(text).hint("write postgresql://user@host:port/database");
         // The driver's message is about the URL's form and quotes nothing of it but a key.
@@ -70,7 +71,7 @@ impl Connection {
         }
         let user = config.get_user().unwrap_or_default().to_owned();
         let who = Who { host: &host, port: &port, database: &database, user: &user };
-        if let Some(password) = password(password_variable, &who).at(&place)? {
+        if let Some(password) = password(password_variable, variables, &who).at(&place)? {
             config.password(password);
         }
         Ok(Self { config, verify: tls.verify, roots: tls.roots, place })
@@ -90,14 +91,13 @@ fn port(config: &Config) -> String {
 }
 
 /// The password of the variable that is named, of `PGPASSWORD`, or of the passfile.
-fn password(variable: Option<&str>, who: &Who<'_>) -> Result<Option<String>> {
-    let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn password(variable: Option<&str>, variables: &Variables, who: &Who<'_>) -> Result<Option<String>> {
     if let Some(name) = variable {
         let missing =
-            || Error::usage(format!("the environment variable {name} has no value")).hint("it has the password");
-        return value(name).ok_or_else(missing).map(Some);
+            || Error::usage(format!("the variable {name} has no value")).hint("it has the password: set it in the environment, or name it under [secrets] in the profile");
+        return variables.get(name).ok_or_else(missing).map(Some);
     }
-    match (value("PGPASSWORD"), passfile::location()) {
+    match (variables.get("PGPASSWORD"), passfile::location()) {
         (Some(password), _) => Ok(Some(password)),
         (None, Some(path)) => passfile::password(&path, who),
         (None, None) => Ok(None),
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn error(url: &str) -> String {
-        Connection::new(url, None).unwrap_err().to_string()
+        Connection::new(url, None, &Variables::default()).unwrap_err().to_string()
     }
 
     #[test]
@@ -170,10 +170,10 @@ mod tests {
         for url in ["postgresql://u:s3cret@h/d", "postgresql://u@h/d?password=s3cret", "postgresql://u:s3cret@h:x/d"] {
             assert!(!error(url).contains("s3cret"), "{}", error(url));
         }
-        let connection = Connection::new("postgresql://u@h:5433/d", Some("PATH")).unwrap();
+        let connection = Connection::new("postgresql://u@h:5433/d", Some("PATH"), &Variables::default()).unwrap();
         assert_eq!(format!("{connection:?}"), "postgresql://h:5433/d");
         assert!(connection.config.get_password().is_some());
-        let missing = Connection::new("postgresql://u@h/d", Some("MEDALHA_NONE")).unwrap_err();
+        let missing = Connection::new("postgresql://u@h/d", Some("MEDALHA_NONE"), &Variables::default()).unwrap_err();
         assert!(missing.to_string().contains("MEDALHA_NONE has no value"));
     }
 }
