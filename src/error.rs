@@ -64,6 +64,11 @@ impl Error {
         self
     }
 
+    /// Adds what the user can do, where nothing is said of it.
+    pub fn or_hint(self, hint: impl Into<String>) -> Self {
+        if self.hint.is_some() { self } else { self.hint(hint) }
+    }
+
     /// Puts a place before the message.
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
@@ -136,7 +141,7 @@ macro_rules! failed_from {
     ($($error:ty),+ $(,)?) => {$(
         impl From<$error> for Error {
             fn from(error: $error) -> Self {
-                Self::failed(error.to_string())
+                crate::store::of_text(&error.to_string())
             }
         }
     )+};
@@ -155,14 +160,14 @@ failed_from!(
 
 impl From<DeltaTableError> for Error {
     fn from(error: DeltaTableError) -> Self {
-        Self::failed(error.to_string())
+        crate::store::of_text(&error.to_string())
     }
 }
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
         let error = error.find_root();
-        Self::failed(error.strip_backtrace())
+        crate::store::of_text(&error.strip_backtrace())
     }
 }
 

@@ -6,6 +6,8 @@
 pub mod contract;
 // `${NAME}` in what differs from place to place.
 pub mod variables;
+// Object stores: from a URI to a store, and what its errors mean.
+pub mod store;
 // Where records come from.
 pub mod source;
 // Every record as it came.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::contract::Column;
 use crate::error::{Place, Result};
-use crate::lake::{Add, Follower, Lake, TableSpec, TableWriter};
+use crate::lake::{Add, Commit, Follower, Lake, TableSpec, TableWriter};
 
 /// A row of `ops.files`: what was found of a file, and what became of it.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +26,8 @@ pub struct FileRow {
     pub size: i64,
     /// When it was last modified, microseconds since the epoch.
     pub modified_at: i64,
+    /// What its store called this state of it.
+    pub e_tag: Option<String>,
     /// BLAKE3 of its bytes.
     pub content_hash: Option<String>,
     /// What happened: see [`files`].
@@ -146,6 +148,7 @@ pub fn files() -> TableSpec {
             text("uri", true, "Where it lies."),
             number("size", true, "Bytes."),
             time("modified_at", "When it was last modified."),
+            text("e_tag", false, "What an object store calls this state of it; NULL of a local file."),
             text("content_hash", false, "BLAKE3 of its bytes; NULL when it could not be read."),
             text(
                 "event",
@@ -237,7 +240,11 @@ pub fn batch<T: Serialize>(spec: &TableSpec, rows: &[T]) -> Result<RecordBatch> 
 /// # Errors
 /// When storage fails.
 pub async fn write<T: Serialize>(lake: &Lake, spec: &TableSpec, rows: &[T]) -> Result<Vec<Add>> {
-    let table = lake.open_or_create(spec).await?;
+    let mut table = lake.open_or_create(spec).await?;
+    // A lake that an older release of the program made has fewer columns.
+    if let metadata @ Some(_) = table.metadata_change(spec)? {
+        table.commit(lake, Commit { metadata, ..Commit::default() }).await?;
+    }
     let mut writer = TableWriter::new(&table, spec);
     writer.write(&batch(spec, rows)?).await?;
     writer.close().await

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -9,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use crate::contract::{self, Project};
 use crate::engine::Limits;
 use crate::error::{Error, Result};
-use crate::lake::{Durability, Lake};
+use crate::lake::{Durability, LEASE_EXPIRY, Lake};
 use crate::pipeline_test::{self, Case};
 use crate::run::Inputs;
 use crate::variables::Variables;
@@ -54,6 +55,10 @@ pub struct Global {
     /// Whether commits survive a power cut (full) or only the end of the process (none)
     #[arg(long, global = true, default_value = "full", value_name = "HOW")]
     pub durability: Durability,
+    /// Seconds of silence after which a run on an object store counts as dead
+    #[arg(long, global = true, default_value_t = LEASE_EXPIRY.as_secs(), value_name = "SECONDS", hide = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub lease_expiry: u64,
     /// How logs are written, to standard error
     #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -129,7 +134,7 @@ impl Global {
     /// # Errors
     /// When its URI is wrong.
     pub fn lake(&self) -> Result<Lake> {
-        Lake::at(&self.lake, self.durability)
+        Ok(Lake::at(&self.lake, self.durability)?.with_lease_expiry(Duration::from_secs(self.lease_expiry)))
     }
 
     /// Where sources are.

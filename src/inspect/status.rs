@@ -77,7 +77,7 @@ pub struct LastRun {
 /// When there is no lake or a log cannot be read.
 pub async fn status(lake: &Lake, limits: Limits, project: Result<Arc<Project>>, inputs: Inputs) -> Result<Status> {
     let reader = Reader::new(lake.clone(), limits);
-    let names = tables_of(&reader)?;
+    let names = tables_of(&reader).await?;
     let open = quarantined(&reader).await?;
     let (plan, project, unknown) = match project {
         Err(error) => (HashMap::new(), None, Some(error.to_string())),

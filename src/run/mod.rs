@@ -12,7 +12,7 @@ use deltalake::datafusion::prelude::SessionContext;
 use crate::contract::{Definition, Project, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
-use crate::lake::{Commit, Lake, LakeTable, Lease};
+use crate::lake::{Commit, Lake, LakeTable};
 use crate::variables::Variables;
 use crate::{bronze, gold, silver};
 
@@ -116,9 +116,15 @@ impl Run {
     pub async fn execute(mut self, options: &Options) -> Result<RunReport> {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
-        let _lease = Lease::take(&self.lake)?;
+        self.lake = self.lake.leased().await?;
+        let report = self.refresh_all(&tables).await;
+        self.lake.release().await;
+        report
+    }
+
+    async fn refresh_all(&self, tables: &[TableName]) -> Result<RunReport> {
         let (mut reports, mut broken, mut errors) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for name in &tables {
+        for name in tables {
             let Some(table) = self.project.table(name) else { continue };
             if let Some(input) = table.inputs().into_iter().find(|input| broken.contains(*input)) {
                 broken.insert(name.clone());

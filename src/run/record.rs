@@ -86,7 +86,7 @@ impl Run {
     /// The versions that all tables of the lake have now, those of ops aside.
     async fn versions(&self) -> Result<BTreeMap<String, i64>> {
         let mut versions = BTreeMap::new();
-        for name in self.lake.tables()?.into_iter().filter(|name| !name.starts_with("ops.")) {
+        for name in self.lake.tables().await?.into_iter().filter(|name| !name.starts_with("ops.")) {
             if let Some(table) = self.lake.open(&name).await? {
                 versions.insert(name, signed(table.version()));
             }

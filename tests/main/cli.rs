@@ -226,7 +226,7 @@ fn a_held_lease_ends_with_4_and_names_its_owner() {
     let lease = Lease::take(&lake).unwrap();
     let told = sandbox.expect(4, &["run"]);
     assert!(told.stderr.contains(&format!("process {} on ", std::process::id())), "{}", told.stderr);
-    assert!(lake.tables().unwrap().is_empty());
+    assert!(sandbox.block_on(lake.tables()).unwrap().is_empty());
     sandbox.expect(0, &["run", "--dry-run"]);
     drop(lease);
     sandbox.run();
