@@ -258,3 +258,39 @@ pub async fn follower<T: Serialize>(lake: &Lake, spec: &TableSpec, rows: &[T]) -
     let adds = write(lake, spec, rows).await?;
     Ok(Follower { table: spec.name.clone(), adds, removes: Vec::new() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::{Durability, read_file};
+
+    #[tokio::test]
+    async fn a_table_of_an_older_release_gets_the_new_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::at(folder.path().to_str().unwrap(), Durability::None).unwrap();
+        let mut older = files();
+        older.columns.retain(|column| column.name != "e_tag");
+        let table = lake.open_or_create(&older).await.unwrap();
+        assert!(table.schema().column_with_name("e_tag").is_none());
+        let row = FileRow {
+            run: "r".to_owned(),
+            source: "p.s".to_owned(),
+            batch: None,
+            uri: "s3://b/x".to_owned(),
+            size: 1,
+            modified_at: 0,
+            e_tag: Some("tag".to_owned()),
+            content_hash: None,
+            event: "new".to_owned(),
+            records: 0,
+            reason: None,
+            seen_at: 0,
+        };
+        let adds = write(&lake, &files(), &[row]).await.unwrap();
+        let mut table = lake.open(&files().name).await.unwrap().unwrap();
+        assert!(table.schema().column_with_name("e_tag").is_some());
+        table.commit(&lake, Commit { adds, ..Commit::default() }).await.unwrap();
+        let rows = read_file(&table, &table.files().unwrap()[0]).await.unwrap();
+        assert!(rows[0].column_by_name("e_tag").is_some());
+    }
+}

@@ -28,12 +28,13 @@ const PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct CertainStore {
     inner: Store,
+    pause: Duration,
 }
 
 impl CertainStore {
     /// Around another store.
     pub fn new(inner: Store) -> Self {
-        Self { inner }
+        Self { inner, pause: PAUSE }
     }
 
     /// What is stored, beside what was to be.
@@ -80,7 +81,7 @@ impl ObjectStore for CertainStore {
                 Ok(Found::Ours(result)) => return Ok(result),
                 Ok(Found::Other) if conflict => return Err(error),
                 _ if attempt == ATTEMPTS => return Err(error),
-                _ => tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await,
+                _ => tokio::time::sleep(self.pause * 2_u32.pow(attempt - 1)).await,
             }
         }
         unreachable!("the last attempt returns")
@@ -204,10 +205,10 @@ mod tests {
 
     fn certain(fate: Fate) -> (CertainStore, Arc<Faulty>) {
         let faulty = Arc::new(Faulty { inner: InMemory::new(), fate, puts: AtomicU32::new(0) });
-        (CertainStore::new(faulty.clone()), faulty)
+        (CertainStore { inner: faulty.clone(), pause: Duration::from_millis(1) }, faulty)
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_landed_unanswered_counts_as_done_and_only_for_who_put_it() {
         let (store, faulty) = certain(Fate::Unanswered);
         let first = put(&store, "first", PutMode::Create).await.unwrap();
@@ -218,7 +219,7 @@ mod tests {
         assert!(matches!(put(&store, "third", stale).await, Err(Error::Precondition { .. })));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_never_arrived_is_put_again_a_few_times() {
         let (store, _) = certain(Fate::Lost(2));
         put(&store, "first", PutMode::Create).await.unwrap();

@@ -14,7 +14,7 @@ use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::{Position, Url};
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Result};
 
 mod certain;
 mod fault;
@@ -54,17 +54,22 @@ pub fn uri(text: &str) -> Result<Option<Url>> {
 /// Wrong use: a scheme that is none of a store, or settings that contradict each other.
 pub fn connect(url: &Url) -> Result<Store> {
     let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_FOR, ..RetryConfig::default() };
-    let address = url.as_str();
+    let (address, server) = (url.as_str(), &url[..Position::BeforePath]);
+    let wrong = |error: object_store::Error| Error::usage(error.to_string()).at(url);
     Ok(match url.scheme() {
-        "s3" | "s3a" => Arc::new(AmazonS3Builder::from_env().with_url(address).with_retry(retry).build().at(url)?),
-        "gs" => Arc::new(GoogleCloudStorageBuilder::from_env().with_url(address).with_retry(retry).build().at(url)?),
+        "s3" | "s3a" => {
+            Arc::new(AmazonS3Builder::from_env().with_url(address).with_retry(retry).build().map_err(wrong)?)
+        }
+        "gs" => {
+            Arc::new(GoogleCloudStorageBuilder::from_env().with_url(address).with_retry(retry).build().map_err(wrong)?)
+        }
         "az" | "azure" | "adl" | "abfs" | "abfss" => {
-            Arc::new(MicrosoftAzureBuilder::from_env().with_url(address).with_retry(retry).build().at(url)?)
+            Arc::new(MicrosoftAzureBuilder::from_env().with_url(address).with_retry(retry).build().map_err(wrong)?)
         }
         "http" | "https" => {
             let options = ClientOptions::new().with_allow_http(true);
-            let server = HttpBuilder::new().with_url(&url[..Position::BeforePath]);
-            Arc::new(server.with_client_options(options).with_retry(retry).build().at(url)?)
+            let server = HttpBuilder::new().with_url(server).with_client_options(options);
+            Arc::new(server.with_retry(retry).build().map_err(wrong)?)
         }
         other => {
             return Err(Error::usage(format!("{url}: '{other}' is not a kind of place"))

@@ -14,6 +14,10 @@ use crate::harness::{Outcome, Sandbox, sorted};
 /// A secret that must not be told.
 pub const SECRET: &str = "wJalrXUtnFEMIK7MDENG";
 
+/// Who puts the tests' own objects; the server does not check the signature, and refuses strangers.
+const AUTHORIZATION: &str = "Authorization: AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20260101/us-east-1/s3/aws4_request, \
+                             SignedHeaders=host, Signature=0";
+
 /// A process that ends with the value.
 pub struct Process {
     child: Child,
@@ -124,7 +128,7 @@ impl Cloud {
     fn request(&self, method: &str, key: &str, body: &[u8]) -> Vec<u8> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.server.port)).unwrap();
         let head = format!(
-            "{method} /{}/{key} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "{method} /{}/{key} HTTP/1.1\r\n{AUTHORIZATION}\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
             self.bucket,
             self.server.port,
             body.len()
@@ -150,7 +154,7 @@ impl Cloud {
         command.env("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE").env("AWS_SECRET_ACCESS_KEY", SECRET);
     }
 
-    /// The program with its lake in the bucket and its data in the sandbox; the last of an option given twice counts.
+    /// The program with its lake in the bucket and its data in the sandbox; an option after the command counts instead of these.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline"));
         let local = self.local.command(&[]);

@@ -103,7 +103,11 @@ fn a_connection_that_breaks_within_an_object_costs_nothing() {
     let broken = AtomicU32::new(0);
     let proxy = Proxy::start(bucket.0.port, move |request| {
         let is_part = request.method == "GET" && request.target.contains("large.json");
-        if is_part && broken.fetch_add(1, Ordering::Relaxed) % 2 == 0 { Fate::HalfAnswer } else { Fate::Forward }
+        if is_part && broken.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+            Fate::HalfAnswer
+        } else {
+            Fate::Forward
+        }
     });
     bucket.0.port = proxy.port;
     bucket.run();
@@ -123,7 +127,7 @@ fn a_file_of_a_web_server_is_read() {
     sandbox.run();
     assert_eq!(sandbox.count("bronze.exam_events"), 110_000);
     let files = sandbox.rows("ops.files");
-    assert!(files.iter().any(|row| row["uri"] == Value::from(&*uri) && row["event"] == "new"), "{files:?}");
+    assert!(files.iter().any(|row| row["uri"] == uri.as_str() && row["event"] == "new"), "{files:?}");
     assert_eq!(sandbox.run()["release"], Value::Null, "nothing new");
     std::fs::write(sandbox.path("www/exams today.json.gz"), gzip(EXAM)).unwrap();
     sandbox.run();
