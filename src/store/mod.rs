@@ -38,11 +38,13 @@ pub fn uri(text: &str) -> Result<Option<Url>> {
     if !text.contains("://") {
         return Ok(None);
     }
-    let place = || text.split(['?', '@']).next().unwrap_or_default().to_owned();
-    let url = Url::parse(text).map_err(|error| Error::usage(error.to_string()).at(place()))?;
+    let scheme = text.split("://").next().unwrap_or_default();
+    let url = Url::parse(text).map_err(|error| Error::usage(error.to_string()).at(format!("{scheme}://…")))?;
     if url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(Error::usage("a URI with a password, a query or a fragment")
-            .at(place())
+        let host = url.host_str().unwrap_or_default();
+        let error = Error::usage("a URI with a password, a query or a fragment");
+        return Err(error
+            .at(format!("{}://{host}{}", url.scheme(), url.path()))
             .hint("give credentials in the environment; a '?' or '#' of a name is written %3F or %23"));
     }
     Ok(Some(url))
