@@ -1,7 +1,7 @@
 //! Where objects are: from a URI and the environment to a store, and what its errors mean.
 //!
 //! Requests that fail for a while (a connection that was reset, a 5xx, a timeout) are repeated by the store itself, with
-//! pauses that grow, up to [`RETRIES`] times within [`RETRY_FOR`].
+//! pauses that grow, up to ten times within three minutes.
 
 use std::sync::Arc;
 use std::time::Duration;
