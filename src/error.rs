@@ -67,6 +67,11 @@ impl Error {
         self
     }
 
+    /// Adds what the user can do, where nothing is said of it.
+    pub fn or_hint(self, hint: impl Into<String>) -> Self {
+        if self.hint.is_some() { self } else { self.hint(hint) }
+    }
+
     /// Puts a place before the message.
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         self.message = format!("{place}: {}", self.message);
@@ -157,7 +162,7 @@ macro_rules! failed_from {
     ($($error:ty),+ $(,)?) => {$(
         impl From<$error> for Error {
             fn from(error: $error) -> Self {
-                Self::failed(error.to_string()).because(&error)
+                crate::store::of_text(&error.to_string()).because(&error)
             }
         }
     )+};
@@ -165,7 +170,6 @@ macro_rules! failed_from {
 
 failed_from!(
     ArrowError,
-    DeltaTableError,
     ObjectStoreError,
     object_store::path::Error,
     deltalake::kernel::Error,
@@ -175,9 +179,15 @@ failed_from!(
     tokio::task::JoinError,
 );
 
+impl From<DeltaTableError> for Error {
+    fn from(error: DeltaTableError) -> Self {
+        crate::store::of_text(&error.to_string()).because(&error)
+    }
+}
+
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
-        Self::failed(error.find_root().strip_backtrace()).because(&error)
+        crate::store::of_text(&error.find_root().strip_backtrace()).because(&error)
     }
 }
 

@@ -10,6 +10,8 @@ pub mod variables;
 pub mod profile;
 // Trying again what failed for a reason that passes.
 pub mod retry;
+// Object stores: from a URI to a store, and what its errors mean.
+pub mod store;
 // Where records come from.
 pub mod source;
 // JSON to typed columns.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::contract::Column;
 use crate::error::{Place, Result};
-use crate::lake::{Add, Follower, Lake, TableSpec, TableWriter};
+use crate::lake::{Add, Commit, Follower, Lake, TableSpec, TableWriter};
 
 /// A row of `ops.files`: what was found of a file, and what became of it.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +26,8 @@ pub struct FileRow {
     pub size: i64,
     /// When it was last modified, microseconds since the epoch.
     pub modified_at: i64,
+    /// What its store called this state of it.
+    pub e_tag: Option<String>,
     /// BLAKE3 of its bytes.
     pub content_hash: Option<String>,
     /// What happened: see [`files`].
@@ -169,6 +171,7 @@ pub fn files() -> TableSpec {
             text("uri", true, "Where it lies."),
             number("size", true, "Bytes."),
             time("modified_at", "When it was last modified."),
+            text("e_tag", false, "What an object store calls this state of it; NULL of a local file."),
             text("content_hash", false, "BLAKE3 of its bytes; NULL when it could not be read."),
             text(
                 "event",
@@ -279,7 +282,11 @@ pub fn batch<T: Serialize>(spec: &TableSpec, rows: &[T]) -> Result<RecordBatch> 
 /// # Errors
 /// When storage fails.
 pub async fn write<T: Serialize>(lake: &Lake, spec: &TableSpec, rows: &[T]) -> Result<Vec<Add>> {
-    let table = lake.open_or_create(spec).await?;
+    let mut table = lake.open_or_create(spec).await?;
+    // A lake that an older release of the program made has fewer columns.
+    if let metadata @ Some(_) = table.metadata_change(spec)? {
+        table.commit(lake, Commit { metadata, ..Commit::default() }).await?;
+    }
     let mut writer = TableWriter::new(&table, spec);
     writer.write(&batch(spec, rows)?).await?;
     writer.close().await
@@ -292,4 +299,40 @@ pub async fn write<T: Serialize>(lake: &Lake, spec: &TableSpec, rows: &[T]) -> R
 pub async fn follower<T: Serialize>(lake: &Lake, spec: &TableSpec, rows: &[T]) -> Result<Follower> {
     let adds = write(lake, spec, rows).await?;
     Ok(Follower { table: spec.name.clone(), adds, removes: Vec::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::{Durability, read_file};
+
+    #[tokio::test]
+    async fn a_table_of_an_older_release_gets_the_new_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::at(folder.path().to_str().unwrap(), Durability::None).unwrap();
+        let mut older = files();
+        older.columns.retain(|column| column.name != "e_tag");
+        let table = lake.open_or_create(&older).await.unwrap();
+        assert!(table.schema().column_with_name("e_tag").is_none());
+        let row = FileRow {
+            run: "r".to_owned(),
+            source: "p.s".to_owned(),
+            batch: None,
+            uri: "s3://b/x".to_owned(),
+            size: 1,
+            modified_at: 0,
+            e_tag: Some("tag".to_owned()),
+            content_hash: None,
+            event: "new".to_owned(),
+            records: 0,
+            reason: None,
+            seen_at: 0,
+        };
+        let adds = write(&lake, &files(), &[row]).await.unwrap();
+        let mut table = lake.open(&files().name).await.unwrap().unwrap();
+        assert!(table.schema().column_with_name("e_tag").is_some());
+        table.commit(&lake, Commit { adds, ..Commit::default() }).await.unwrap();
+        let rows = read_file(&table, &table.files().unwrap()[0]).await.unwrap();
+        assert!(rows[0].column_by_name("e_tag").is_some());
+    }
 }

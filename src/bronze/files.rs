@@ -2,8 +2,6 @@
 //! number and the ledger's rows land in one commit.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt};
 
@@ -14,7 +12,7 @@ use crate::error::{Error, Place, Result};
 use crate::lake::{Commit, LakeTable, TableSpec};
 use crate::ops::{self, FileRow};
 use crate::run::{BATCH, ProgressEvent, Run, TableReport};
-use crate::source::{FileEntry, HashingReader, Shape, list_files};
+use crate::source::{FileEntry, HashingReader, Opened, Place as SourcePlace, Shape};
 
 /// Takes what is new of the table's source.
 ///
@@ -27,7 +25,7 @@ pub async fn ingest(run: &Run, table: &Table, source: &Source, files: &FileSourc
     let ledger_table = run.lake.open_or_create(&ops::files()).await?;
     let name = format!("{}.{}", table.pipeline, source.name);
     let mut ledger = Ledger::read(&ledger_table, &name).await?;
-    let unseen = unseen(run, source, files, &ledger)?;
+    let unseen = unseen(run, source, files, &ledger).await?;
     if unseen.is_empty() {
         return Ok(TableReport::unchanged(table));
     }
@@ -41,8 +39,8 @@ pub async fn ingest(run: &Run, table: &Table, source: &Source, files: &FileSourc
     let shape = Shape { format: files.format.clone(), columns };
     let (read, adds) = read_files(to_read, shape, &target, &spec, batch.clone(), threads, &run.progress).await?;
     looked.extend(read);
-    // A file that could not be opened is tried at each run; told once is enough.
-    looked.retain(|file| file.event != Event::Unreadable || !ledger.has_seen(&file.file));
+    // What could not be opened is tried at each run, and so is what bears no mark of change; told once is enough.
+    looked.retain(|file| !matches!(file.event, Event::Unreadable | Event::Touched) || !ledger.has_seen(&file.file));
     let rows: Vec<FileRow> = looked.iter().map(|file| file_row(run, &name, &batch, file)).collect();
     let report = TableReport::of_files(table, &rows);
     if rows.is_empty() {
@@ -70,23 +68,29 @@ pub async fn plan(run: &Run, table: &Table, source: &Source, files: &FileSource)
         Some(ledger) => Ledger::read(&ledger, &format!("{}.{}", table.pipeline, source.name)).await?,
         None => Ledger::default(),
     };
-    let unseen = unseen(run, source, files, &ledger)?;
+    let unseen = unseen(run, source, files, &ledger).await?;
     let bytes: u64 = unseen.iter().map(|file| file.size).sum();
     Ok((!unseen.is_empty()).then(|| format!("look at {} files of {bytes} bytes", unseen.len())))
 }
 
 /// The files of a source that were not yet read as they are now.
-fn unseen(run: &Run, source: &Source, files: &FileSource, ledger: &Ledger) -> Result<Vec<FileEntry>> {
-    let path = files.path.resolve(&run.inputs.variables).at(format!("source '{}'", source.name))?;
-    let folder = Path::new(&run.inputs.data).join(&path);
-    let listing = list_files(&folder).map_err(|error| {
-        Error::failed(format!("source '{}': {error}", source.name))
-            .hint(format!("--data {} is where the source's folder '{}' is looked for", run.inputs.data, path))
-    })?;
-    for skipped in &listing.skipped {
+async fn unseen(run: &Run, source: &Source, files: &FileSource, ledger: &Ledger) -> Result<Vec<FileEntry>> {
+    let name = format!("source '{}'", source.name);
+    let path = files.path.resolve(&run.inputs.variables).at(&name)?;
+    let place = SourcePlace::resolve(&run.inputs.data, &path).at(&name)?;
+    let hint = format!("--data {} is where the source's folder '{}' is looked for", run.inputs.data, path);
+    let (found, skipped) = place.list().await.map_err(|error| error.at(&name).or_hint(&hint))?;
+    for skipped in skipped {
         tracing::warn!("{}: left out: {}", skipped.path.display(), skipped.reason);
     }
-    Ok(listing.files.into_iter().filter(|file| !ledger.has_read(file)).collect())
+    // A store has no folders: that of a source that never had a file may be a slip of the pen.
+    if let SourcePlace::Store(url) = &place
+        && found.is_empty()
+        && ledger.is_empty()
+    {
+        return Err(Error::failed(format!("{url}: there is no object")).at(name).hint(hint));
+    }
+    Ok(found.into_iter().filter(|file| !ledger.has_read(file)).collect())
 }
 
 /// Tells files apart by their content, where their size leaves a doubt; gives those that bring no records, and those
@@ -102,10 +106,10 @@ async fn classify(
     }
     let doubtful: Vec<bool> = unseen.iter().map(|file| ledger.knows_size(file.size) || sizes[&file.size] > 1).collect();
     let hashes = unseen.iter().zip(&doubtful).map(|(file, doubtful)| {
-        let path = doubtful.then(|| file.path.clone());
+        let file = doubtful.then(|| file.clone());
         async move {
-            match path {
-                Some(path) => tokio::task::spawn_blocking(move || content_hash(&path)).await?,
+            match file {
+                Some(file) => tokio::task::spawn_blocking(move || content_hash(&file)).await?,
                 None => Ok(None),
             }
         }
@@ -125,9 +129,9 @@ async fn classify(
 }
 
 /// The hash of a file's bytes; none when it cannot be opened, which reading it will tell.
-fn content_hash(path: &Path) -> Result<Option<String>> {
-    let Ok(file) = File::open(path) else { return Ok(None) };
-    let (hash, _) = HashingReader::new(file).finish().at(path.display())?;
+fn content_hash(file: &FileEntry) -> Result<Option<String>> {
+    let Opened::Reader(reader) = file.open().at(&file.uri)? else { return Ok(None) };
+    let (hash, _) = HashingReader::new(reader).finish().at(&file.uri)?;
     Ok(Some(hash))
 }
 
@@ -148,6 +152,7 @@ fn file_row(run: &Run, source: &str, batch: &BatchInfo, looked: &Looked) -> File
         uri: looked.file.uri.clone(),
         size: i64::try_from(looked.file.size).unwrap_or(i64::MAX),
         modified_at: looked.file.modified_us,
+        e_tag: looked.file.e_tag.clone(),
         content_hash: hash,
         event: looked.event.as_str().to_owned(),
         records: i64::try_from(records).unwrap_or(i64::MAX),

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use crate::error::Result;
@@ -14,6 +14,7 @@ use crate::source::FileEntry;
 struct Seen {
     size: i64,
     modified_at: i64,
+    e_tag: Option<String>,
     seen_at: i64,
     content_hash: Option<String>,
 }
@@ -81,15 +82,18 @@ impl Ledger {
                 else {
                     continue;
                 };
+                let e_tags = text("e_tag");
                 for row in (0..batch.num_rows()).filter(|row| sources.value(*row) == source) {
-                    let hash = arrow::array::Array::is_valid(&hashes, row).then(|| hashes.value(row).to_owned());
+                    let value = |of: &StringArray| of.is_valid(row).then(|| of.value(row).to_owned());
                     ledger.add(
                         uris.value(row),
                         Seen {
                             size: sizes.value(row),
                             modified_at: modified.value(row),
+                            // Lakes have rows from before the column was there.
+                            e_tag: e_tags.as_ref().and_then(value),
                             seen_at: seen.value(row),
-                            content_hash: hash,
+                            content_hash: value(&hashes),
                         },
                     );
                 }
@@ -109,16 +113,26 @@ impl Ledger {
         }
     }
 
-    /// Whether a file was seen as it is now, by path, size and modification time.
-    pub fn has_seen(&self, file: &FileEntry) -> bool {
-        self.by_uri
-            .get(&file.uri)
-            .is_some_and(|seen| seen.modified_at == file.modified_us && u64::try_from(seen.size) == Ok(file.size))
+    /// Whether nothing of the source was seen yet.
+    pub fn is_empty(&self) -> bool {
+        self.by_uri.is_empty()
     }
 
-    /// Whether a file was seen as it is now and read.
+    /// Whether a file was seen as it is now, by path and size, and by its tag or, where it has none, modification time.
+    pub fn has_seen(&self, file: &FileEntry) -> bool {
+        self.by_uri.get(&file.uri).is_some_and(|seen| {
+            let same = match (&seen.e_tag, &file.e_tag) {
+                (Some(seen), Some(now)) => seen == now,
+                _ => seen.modified_at == file.modified_us,
+            };
+            same && u64::try_from(seen.size) == Ok(file.size)
+        })
+    }
+
+    /// Whether a file was seen as it is now and read. A server may tell neither tag nor time: then only a look does.
     pub fn has_read(&self, file: &FileEntry) -> bool {
-        self.has_seen(file) && self.by_uri.get(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
+        let is_marked = file.e_tag.is_some() || file.modified_us != 0;
+        is_marked && self.has_seen(file) && self.by_uri.get(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
     }
 
     /// Whether a content of this size is known: only then can a file's content be known too.
@@ -141,14 +155,21 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Location;
 
     fn file(uri: &str, size: u64, modified_us: i64) -> FileEntry {
-        FileEntry { uri: uri.to_owned(), path: uri.into(), size, modified_us }
+        FileEntry { uri: uri.to_owned(), location: Location::Local(uri.into()), size, modified_us, e_tag: None }
     }
 
     fn ledger() -> Ledger {
         let mut ledger = Ledger::default();
-        let seen = |hash: &str, seen_at| Seen { size: 5, modified_at: 1, seen_at, content_hash: Some(hash.to_owned()) };
+        let seen = |hash: &str, seen_at| Seen {
+            size: 5,
+            modified_at: 1,
+            e_tag: Some(format!("tag of {hash}")),
+            seen_at,
+            content_hash: Some(hash.to_owned()),
+        };
         ledger.add("a", seen("old", 1));
         ledger.add("a", seen("new", 2));
         ledger
@@ -159,6 +180,15 @@ mod tests {
         assert!(ledger().has_read(&file("a", 5, 1)));
         assert!(!ledger().has_read(&file("a", 5, 2)));
         assert!(!ledger().has_read(&file("a", 6, 1)));
+    }
+
+    #[test]
+    fn a_tag_tells_more_than_a_time() {
+        let tagged = |tag: &str, modified_us| FileEntry { e_tag: Some(tag.to_owned()), ..file("a", 5, modified_us) };
+        assert!(ledger().has_read(&tagged("tag of new", 1)));
+        assert!(ledger().has_read(&tagged("tag of new", 9)), "put again with the same bytes");
+        assert!(!ledger().has_read(&tagged("another", 1)), "replaced within the same second");
+        assert!(!Ledger::default().has_read(&file("a", 5, 1)));
     }
 
     #[test]

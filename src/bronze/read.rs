@@ -2,8 +2,7 @@
 //! batches a task.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{
@@ -16,7 +15,7 @@ use super::ledger::Event;
 use crate::error::{Error, Place, Result};
 use crate::lake::{Add, LakeTable, TableSpec, TableWriter};
 use crate::run::{Progress, ProgressEvent};
-use crate::source::{Contents, FileEntry, ReadError, Record, Shape, read_records};
+use crate::source::{Contents, FileEntry, Opened, ReadError, Record, Shape, read_records};
 
 /// Bytes of payload, or records, after which a batch is handed to a writer.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -103,7 +102,7 @@ pub async fn read_files(
     for ended in read {
         looked.extend(ended??);
     }
-    looked.sort_by(|a: &Looked, b: &Looked| a.file.path.cmp(&b.file.path));
+    looked.sort_by(|a: &Looked, b: &Looked| a.file.uri.cmp(&b.file.uri));
     Ok((looked, adds))
 }
 
@@ -131,16 +130,16 @@ fn read_file(
     sender: &mpsc::Sender<RecordBatch>,
     progress: &Progress,
 ) -> Result<Option<Looked>> {
-    let opened = match File::open(&file.path) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            let problem = Some(format!("cannot be opened: {error}"));
+    let reader = match file.open().at(&file.uri)? {
+        Opened::Reader(reader) => reader,
+        Opened::Gone => return Ok(None),
+        Opened::Refused(why) => {
+            let problem = Some(format!("cannot be opened: {why}"));
             return Ok(Some(Looked { file, event: Event::Unreadable, contents: None, hash: None, problem }));
         }
     };
     let mut row = 0;
-    let contents = read_records(Watched { file: opened, progress }, shape, |record| {
+    let contents = read_records(Watched { reader, progress }, shape, |record| {
         builder.add(&file.uri, row, &record);
         row += 1;
         if builder.is_full() { builder.send(sender) } else { Ok(()) }
@@ -148,19 +147,19 @@ fn read_file(
     match contents {
         Ok(contents) => Ok(Some(Looked { file, event, contents: Some(contents), hash: None, problem: None })),
         Err(ReadError::Record(error)) => Err(error),
-        Err(error @ ReadError::Read(_)) => Err(Error::failed(error.to_string())).at(file.path.display()),
+        Err(error @ ReadError::Read(_)) => Err(Error::failed(error.to_string())).at(&file.uri),
     }
 }
 
 /// A file that tells how far it was read.
 struct Watched<'a> {
-    file: File,
+    reader: Box<dyn Read + Send>,
     progress: &'a Progress,
 }
 
 impl Read for Watched<'_> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.file.read(into)?;
+        let count = self.reader.read(into)?;
         (self.progress)(ProgressEvent::Read { bytes: count as u64 });
         Ok(count)
     }

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use crate::contract::{self, Project};
 use crate::engine::Limits;
 use crate::error::{Error, Result};
-use crate::lake::{Durability, Lake};
+use crate::lake::{Durability, LEASE_EXPIRY, Lake};
 use crate::pipeline_test::{self, Case};
 use crate::profile::{self, Profile};
 use crate::run::Inputs;
@@ -34,6 +35,10 @@ pub struct Flags {
     /// Whether commits survive a power cut (full) or only the end of the process (none) [default: the profile's, else full]
     #[arg(long, global = true, value_name = "HOW")]
     pub durability: Option<Durability>,
+    /// Seconds of silence after which a run on an object store counts as dead
+    #[arg(long, global = true, default_value_t = LEASE_EXPIRY.as_secs(), value_name = "SECONDS", hide = true)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    pub lease_expiry: u64,
     /// How logs are written, to standard error
     #[arg(long, global = true, default_value = "text", value_name = "FORMAT")]
     pub log_format: LogFormat,
@@ -74,6 +79,7 @@ impl Flags {
             lake: place(&self.lake, of.map(|profile| &profile.lake), "lake"),
             data: place(&self.data, of.map(|profile| &profile.data), "data"),
             project: self.project.clone(),
+            lease_expiry: self.lease_expiry,
             durability: self.durability.or(of.and_then(|profile| profile.durability)).unwrap_or_default(),
             memory: self.memory.or(of.and_then(|profile| profile.memory)),
             profile,
@@ -90,6 +96,7 @@ pub struct Global {
     pub data: String,
     /// The folder that holds `pipelines/` and `profiles/`.
     pub project: PathBuf,
+    lease_expiry: u64,
     durability: Durability,
     memory: Option<usize>,
     profile: Option<Profile>,
@@ -120,7 +127,7 @@ impl Global {
     /// # Errors
     /// When its URI is wrong.
     pub fn lake(&self) -> Result<Lake> {
-        Lake::at(&self.lake, self.durability)
+        Ok(Lake::at(&self.lake, self.durability)?.with_lease_expiry(Duration::from_secs(self.lease_expiry)))
     }
 
     /// Where sources are, and what their variables stand for.

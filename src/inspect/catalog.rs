@@ -101,7 +101,7 @@ pub struct ExpectationInfo {
 /// When there is no lake or a log cannot be read.
 pub async fn catalog(reader: &Reader) -> Result<Vec<TableInfo>> {
     let mut tables = Vec::new();
-    for name in tables_of(reader)? {
+    for name in tables_of(reader).await? {
         if let Some(table) = reader.open(&name).await? {
             tables.push(info(&table)?);
         }
@@ -123,7 +123,10 @@ pub async fn describe(
     let Some(table) = reader.open(name).await? else {
         let names = project.map(|project| project.tables.iter().map(|table| table.name.to_string()).collect());
         let names: Vec<String> = names.unwrap_or_default();
-        return declared.map(planned).ok_or_else(|| reader.unknown_table(name, &names));
+        return match declared {
+            Some(table) => Ok(planned(table)),
+            None => Err(reader.unknown_table(name, &names).await),
+        };
     };
     let mut info = info(&table)?;
     if count_nulls {

@@ -25,8 +25,8 @@ fn stage_order(table: &str) -> usize {
 ///
 /// # Errors
 /// When the lake's folder cannot be listed, or there is no lake.
-fn tables_of(reader: &Reader) -> Result<Vec<String>> {
-    let mut names = reader.tables()?;
+async fn tables_of(reader: &Reader) -> Result<Vec<String>> {
+    let mut names = reader.tables().await?;
     if names.is_empty() {
         return Err(reader.no_lake());
     }

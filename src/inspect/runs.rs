@@ -54,7 +54,7 @@ const STAGES: &str = "
 /// # Errors
 /// When there is no lake or its history cannot be read.
 pub async fn runs(reader: &Reader, limit: usize) -> Result<Vec<StageRun>> {
-    super::tables_of(reader)?;
+    super::tables_of(reader).await?;
     if reader.open(&ops::runs().name).await?.is_none() {
         return Ok(Vec::new());
     }

@@ -84,7 +84,7 @@ pub async fn status(
     options: &Options,
 ) -> Result<Status> {
     let reader = Reader::new(lake.clone(), limits);
-    let names = tables_of(&reader)?;
+    let names = tables_of(&reader).await?;
     let open = quarantined(&reader).await?;
     let (plan, project, unknown) = match project {
         Err(error) => (HashMap::new(), None, Some(error.to_string())),

@@ -81,19 +81,20 @@ impl LakeTable {
     /// Commits to the table, then lets its followers follow.
     ///
     /// # Errors
-    /// When someone else wrote to the table since it was opened, or storage fails. Whether the commit landed is then
+    /// When someone else wrote to the table since it was opened, the lease was lost, or storage fails. Whether the commit landed is then
     /// told by the positions that the next run reads.
     pub async fn commit(&mut self, lake: &Lake, commit: Commit) -> Result<()> {
         let followers = commit.followers.clone();
         let run = commit.run.clone();
-        self.commit_alone(commit).await?;
+        self.commit_alone(lake, commit).await?;
         for follower in followers {
             self.follow(lake, follower, &run).await?;
         }
         Ok(())
     }
 
-    async fn commit_alone(&mut self, commit: Commit) -> Result<()> {
+    async fn commit_alone(&mut self, lake: &Lake, commit: Commit) -> Result<()> {
+        lake.check_lease().await?;
         let operation = commit.operation();
         let builder = CommitBuilder::from(commit.properties()?).with_actions(commit.into_actions());
         let log_store = self.delta().log_store();
@@ -102,7 +103,7 @@ impl LakeTable {
         let finished = committed.map_err(|error| {
             Error::from(error)
                 .at(format!("{}: the commit after version {}", self.name, snapshot.version()))
-                .hint("run again; if it stays, look with `pipeline history` for another writer")
+                .or_hint("run again; if it stays, look with `pipeline history` for another writer")
         })?;
         self.set_state(finished.snapshot())
     }
@@ -123,7 +124,7 @@ impl LakeTable {
             run: run.to_owned(),
             ..Commit::default()
         };
-        table.commit_alone(commit).await
+        table.commit_alone(lake, commit).await
     }
 
     /// Applies what the table's newest commit left to its followers, where a run ended in between.

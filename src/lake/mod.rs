@@ -3,8 +3,10 @@
 //! `<lake>/<stage>/<table>` is a plain Delta directory. Whatever a commit must record with its rows, the position
 //! that they came from above all, travels in the same commit ([`Commit`]).
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use deltalake::protocol::SaveMode;
 use deltalake::{DeltaTableBuilder, DeltaTableError};
@@ -12,17 +14,22 @@ use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::error::{Error, Place, Result};
+pub(crate) use crate::store::Store;
+use crate::store::{CertainStore, connect, path_in_store, uri};
 
 mod changes;
 mod commit;
 mod durable;
 mod history;
 mod lease;
+mod log_store;
 mod lookup;
+mod probe;
 mod reader;
 mod rewrite;
 mod spec;
 mod table;
+mod tables;
 mod writer;
 
 pub use deltalake::kernel::{Add, AddCDCFile};
@@ -31,7 +38,8 @@ pub use changes::{Changed, changed_rows};
 pub use commit::{Commit, Follower};
 pub use durable::DurableStore;
 pub use history::TableVersion;
-pub use lease::Lease;
+pub use lease::LEASE_EXPIRY;
+use lease::Lease;
 pub use lookup::{KeySet, Match, hash_keys, lookup};
 pub use reader::{RowGroup, read_file, row_groups, stream_columns};
 pub use rewrite::{Rewrite, change_file, rewrite_without};
@@ -44,6 +52,8 @@ pub use writer::{FileWriter, TableWriter};
 pub struct Lake {
     root: Url,
     store: Store,
+    lease_expiry: Duration,
+    lease: Option<Arc<Lease>>,
 }
 
 /// Whether writes are to survive a power cut.
@@ -62,35 +72,70 @@ impl Lake {
     /// # Errors
     /// When the text is no path and no URI.
     pub fn at(location: &str, durability: Durability) -> Result<Self> {
-        let root = match Url::parse(location) {
-            Ok(url) if location.contains("://") => url,
-            _ => {
+        let root = match uri(location)? {
+            Some(url) => url,
+            None => {
                 let path = std::path::absolute(location).at(format!("lake '{location}'"))?;
                 Url::from_directory_path(&path)
                     .map_err(|()| Error::usage(format!("lake '{location}': not an absolute path")))?
             }
         };
-        if root.scheme() != "file" {
-            return Err(Error::usage(format!(
-                "lake '{location}': '{}' is not a kind of place for a lake",
-                root.scheme()
-            ))
-            .hint("give a folder, for example --lake lake"));
-        }
         if let Some(code) = percent_code(&root) {
             return Err(Error::usage(format!("lake '{location}': a lake's path cannot have '{code}' in it"))
                 .hint("Delta readers take it for another character: name the folder otherwise"));
         }
-        let store: Store = match durability {
-            Durability::Full => Arc::new(DurableStore::default()),
-            Durability::None => Arc::new(LocalFileSystem::new()),
+        let store: Store = match (root.scheme(), durability) {
+            ("file", Durability::Full) => Arc::new(DurableStore::default()),
+            ("file", Durability::None) => Arc::new(LocalFileSystem::new()),
+            ("http" | "https", _) => {
+                return Err(Error::usage(format!("lake '{location}': files of a web server can only be read"))
+                    .hint("give a folder, for example --lake lake, or a bucket, for example --lake s3://bucket/lake"));
+            }
+            _ => Arc::new(CertainStore::new(connect(&root).at(format!("lake '{location}'"))?)),
         };
-        Ok(Self { root, store })
+        log_store::register(root.scheme())?;
+        Ok(Self { root, store, lease_expiry: LEASE_EXPIRY, lease: None })
+    }
+
+    /// The same with another time after which the lease of a dead run is free, on an object store.
+    pub fn with_lease_expiry(self, lease_expiry: Duration) -> Self {
+        Self { lease_expiry, ..self }
+    }
+
+    /// The lake with its lease taken, for as long as this value or a clone of it lives: one writer at a time. On an object
+    /// store it should be [released](Self::release), or it only expires.
+    ///
+    /// # Errors
+    /// Kind [`Lease`](crate::error::Kind::Lease) when another process holds it; a failure when the lake cannot be written, or its store does not
+    /// honour conditional puts.
+    pub async fn leased(&self) -> Result<Self> {
+        let lease = Lease::take(self).await?;
+        Ok(Self { lease: Some(Arc::new(lease)), ..self.clone() })
+    }
+
+    /// Gives the lease back.
+    pub async fn release(&self) {
+        if let Some(lease) = &self.lease {
+            lease.release().await;
+        }
+    }
+
+    /// Makes sure that the lease, if it was taken, is still held.
+    async fn check_lease(&self) -> Result<()> {
+        match &self.lease {
+            Some(lease) => lease.check().await,
+            None => Ok(()),
+        }
     }
 
     /// The lake's folder, where it has one.
     pub fn folder(&self) -> Option<PathBuf> {
         self.root.to_file_path().ok()
+    }
+
+    /// The lake's path within its store.
+    fn root_path(&self) -> Result<object_store::path::Path> {
+        path_in_store(&self.root)
     }
 
     /// A table's place.
@@ -157,6 +202,7 @@ impl Lake {
     }
 
     async fn create(&self, spec: &TableSpec) -> Result<LakeTable> {
+        self.check_lease().await?;
         let url = self.table_url(&spec.name)?;
         if let Ok(path) = url.to_file_path() {
             std::fs::create_dir_all(&path).at(path.display())?;
@@ -177,27 +223,15 @@ impl Lake {
             .at(&spec.name)?;
         LakeTable::new(&spec.name, table)
     }
+}
 
-    /// The names of all tables that lie in the lake, sorted.
-    ///
-    /// # Errors
-    /// When the lake's folder cannot be listed.
-    pub fn tables(&self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        let Some(root) = self.folder() else { return Ok(names) };
-        for stage in ["bronze", "silver", "gold", "ops"] {
-            let folder = root.join(stage);
-            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-            for entry in entries {
-                let name = entry.at(folder.display())?.file_name().to_string_lossy().into_owned();
-                let name = format!("{stage}.{name}");
-                if has_log(&root, &name) {
-                    names.push(name);
-                }
-            }
+impl fmt::Display for Lake {
+    /// Its folder or its URI.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.folder() {
+            Some(folder) => folder.display().fmt(f),
+            None => self.root.fmt(f),
         }
-        names.sort();
-        Ok(names)
     }
 }
 
@@ -218,6 +252,3 @@ fn has_log(root: &Path, name: &str) -> bool {
     folder.extend(name.split('.'));
     folder.join("_delta_log").is_dir()
 }
-
-/// A store that is rooted at a table.
-pub(crate) type Store = Arc<dyn deltalake::ObjectStore>;

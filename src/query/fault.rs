@@ -45,7 +45,11 @@ pub fn of_rows(error: &DataFusionError) -> Error {
         }
         other => other.strip_backtrace(),
     };
-    Error::failed(first_line(&Error::failed(text).without_values()))
+    let error = crate::store::of_text(&text);
+    if error.to_string() != text {
+        return error;
+    }
+    Error::failed(first_line(&error.without_values()))
 }
 
 fn of_schema(error: &SchemaError) -> Error {

@@ -76,8 +76,8 @@ impl Reader {
     ///
     /// # Errors
     /// When the lake's folder cannot be listed.
-    pub fn tables(&self) -> Result<Vec<String>> {
-        Ok(self.lake.tables()?.into_iter().filter(|name| self.versions.has(name)).collect())
+    pub async fn tables(&self) -> Result<Vec<String>> {
+        Ok(self.lake.tables().await?.into_iter().filter(|name| self.versions.has(name)).collect())
     }
 
     /// Opens a table at the version that is to be read; `None` when there is no such table.
@@ -109,15 +109,16 @@ impl Reader {
     pub async fn require(&self, name: &str) -> Result<LakeTable> {
         match self.open(name).await? {
             Some(table) => Ok(table),
-            None => Err(self.unknown_table(name, &[])),
+            None => Err(self.unknown_table(name, &[]).await),
         }
     }
 
     /// The error for a table that is not there; `more` are names that the lake does not list.
-    pub fn unknown_table(&self, name: &str, more: &[String]) -> Error {
-        let mut known = match self.tables() {
-            Ok(tables) if !tables.is_empty() => tables,
-            _ => return self.no_lake(),
+    pub async fn unknown_table(&self, name: &str, more: &[String]) -> Error {
+        let mut known = match self.tables().await {
+            Ok(tables) if tables.is_empty() => return self.no_lake(),
+            Ok(tables) => tables,
+            Err(error) => return error,
         };
         known.extend(more.iter().cloned());
         let when = self.versions.release().map(|release| format!(" in release {release}")).unwrap_or_default();
@@ -125,10 +126,10 @@ impl Reader {
         near::unknown(&message, name, &known, "`pipeline catalog` lists the tables")
     }
 
-    /// The error for a folder that holds no table.
+    /// The error for a place that holds no table.
     pub fn no_lake(&self) -> Error {
-        let place = self.lake.folder().map(|folder| folder.display().to_string()).unwrap_or_default();
-        Error::failed(format!("there is no lake at {place}")).hint("`pipeline run` makes it; --lake says where it is")
+        Error::failed(format!("there is no lake at {}", self.lake))
+            .hint("`pipeline run` makes it; --lake says where it is")
     }
 
     /// Plans a statement. A project is needed where the statement reads references ([`Statement::reads_references`]).
@@ -152,9 +153,9 @@ impl Reader {
         if let Some(project) = project {
             register_references(ctx, project, |_| true)?;
         }
-        let tables = if statement.reads_catalog() { self.tables()? } else { statement.tables(&ctx.state()) };
+        let tables = if statement.reads_catalog() { self.tables().await? } else { statement.tables(&ctx.state()) };
         for name in tables.iter().filter(|name| !references.contains(name)) {
-            let Some(table) = self.open(name).await? else { return Err(self.unknown_table(name, &references)) };
+            let Some(table) = self.open(name).await? else { return Err(self.unknown_table(name, &references).await) };
             engine::register(ctx, name, table.provider(ctx).await?)?;
         }
         Ok(())

@@ -226,7 +226,7 @@ async fn a_folder_without_tables_is_no_lake_and_stays_empty() {
 async fn status_needs_no_project_and_no_lease() {
     let folder = tempfile::tempdir().unwrap();
     let lake = lake(&folder).await;
-    let _held = crate::lake::Lease::take(&lake).unwrap();
+    let _held = lake.leased().await.unwrap();
     let status = inspect::status(
         &lake,
         Limits::default(),

@@ -13,7 +13,7 @@ use crate::bronze::database::{self, Databases};
 use crate::contract::{Definition, Project, Source, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
-use crate::lake::{Commit, Lake, LakeTable, Lease};
+use crate::lake::{Commit, Lake, LakeTable};
 use crate::retry::Retry;
 use crate::variables::Variables;
 use crate::{bronze, gold, silver};
@@ -138,8 +138,14 @@ impl Run {
     pub async fn execute(mut self, options: &Options) -> Result<RunReport> {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
-        let _lease = options.retry.run(async || Lease::take(&self.lake)).await?;
-        let (reports, errors) = self.walk(&tables, options).await;
+        self.lake = options.retry.run(async || self.lake.leased().await).await?;
+        let report = self.refresh_all(&tables, options).await;
+        self.lake.release().await;
+        report
+    }
+
+    async fn refresh_all(&self, tables: &[TableName], options: &Options) -> Result<RunReport> {
+        let (reports, errors) = self.walk(tables, options).await;
         let release = self.record(&reports, errors.is_empty(), options).await?;
         let seconds = (Utc::now() - self.started).as_seconds_f64();
         Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })

@@ -102,7 +102,7 @@ impl Run {
     async fn versions(&self, options: &Options) -> Result<BTreeMap<String, i64>> {
         let published = self.lake.open(&ops::releases().name).await?;
         let mut versions = BTreeMap::new();
-        for name in self.lake.tables()?.into_iter().filter(|name| !name.starts_with("ops.")) {
+        for name in self.lake.tables().await?.into_iter().filter(|name| !name.starts_with("ops.")) {
             let version = match &published {
                 _ if self.concerns(&name, options) => self.lake.open(&name).await?.map(|table| signed(table.version())),
                 Some(releases) => releases.position(&name).await?,

@@ -1,4 +1,4 @@
-//! The files that a source folder holds.
+//! The files that a source's local folder holds.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -9,24 +9,13 @@ use std::time::UNIX_EPOCH;
 use url::Url;
 use walkdir::{DirEntry, WalkDir};
 
+use super::file::{FileEntry, Location};
+
 /// Ends of the names of files that somebody still writes, or of checksums beside files.
 const UNFINISHED: [&str; 4] = ["~", ".tmp", ".part", ".crc"];
 
 /// The system's "too many links", which `io::ErrorKind` has no stable name for.
 const ELOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
-
-/// A file that can be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileEntry {
-    /// `file://` URI of the path; bytes that a URI cannot hold are percent-encoded.
-    pub uri: String,
-    /// Absolute path, below the root with the root's own links resolved.
-    pub path: PathBuf,
-    /// Bytes.
-    pub size: u64,
-    /// Time of the last change, microseconds since 1970-01-01 UTC; negative before.
-    pub modified_us: i64,
-}
 
 /// Why something below the root is not among the files, though its name does not exclude it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +41,7 @@ pub struct Skipped {
 }
 
 /// What is below a root.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// Regular files, sorted by path.
     pub files: Vec<FileEntry>,
@@ -107,9 +96,17 @@ pub fn list_files(root: &Path) -> Result<Listing, SourceError> {
             Found::Excluded => {}
         }
     }
-    listing.files.sort_by(|a, b| a.path.cmp(&b.path));
+    // Entries by path: those of a folder stand together.
+    listing.files.sort_by(|a, b| path_of(a).cmp(&path_of(b)));
     listing.skipped.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(listing)
+}
+
+fn path_of(file: &FileEntry) -> Option<&Path> {
+    match &file.location {
+        Location::Local(path) => Some(path),
+        Location::Object(_) => None,
+    }
 }
 
 enum Found {
@@ -159,11 +156,11 @@ fn skipped(path: &Path, reason: SkipReason) -> Found {
     Found::Skipped(Skipped { path: path.into(), reason })
 }
 
-fn is_hidden(name: &OsStr) -> bool {
+pub(super) fn is_hidden(name: &OsStr) -> bool {
     matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_'))
 }
 
-fn is_unfinished(name: &OsStr) -> bool {
+pub(super) fn is_unfinished(name: &OsStr) -> bool {
     UNFINISHED.iter().any(|end| name.as_encoded_bytes().ends_with(end.as_bytes()))
 }
 
@@ -173,9 +170,10 @@ fn file_entry(path: &Path, metadata: &Metadata) -> Result<FileEntry, SourceError
         .map_err(|()| unreadable(io::Error::new(io::ErrorKind::InvalidFilename, "not an absolute path")))?;
     Ok(FileEntry {
         uri: uri.into(),
-        path: path.into(),
+        location: Location::Local(path.into()),
         size: metadata.len(),
         modified_us: modified_us(metadata).map_err(unreadable)?,
+        e_tag: None,
     })
 }
 
@@ -199,7 +197,7 @@ mod tests {
 
     fn names(listing: &Listing, root: &Path) -> Vec<String> {
         let root = root.canonicalize().unwrap();
-        let name = |file: &FileEntry| file.path.strip_prefix(&root).unwrap().display().to_string();
+        let name = |file: &FileEntry| path_of(file).unwrap().strip_prefix(&root).unwrap().display().to_string();
         listing.files.iter().map(name).collect()
     }
 
@@ -250,7 +248,7 @@ mod tests {
         assert_eq!(files.len(), 5);
         for file in &files {
             assert!(file.uri.starts_with("file:///") && file.uri.is_ascii());
-            assert_eq!(Url::parse(&file.uri).unwrap().to_file_path().unwrap(), file.path);
+            assert_eq!(Url::parse(&file.uri).unwrap().to_file_path().ok().as_deref(), path_of(file));
         }
     }
 
@@ -260,9 +258,10 @@ mod tests {
         fs::create_dir(root.path().join("in")).unwrap();
         fs::write(root.path().join("in/x"), "x").unwrap();
         symlink(root.path().join("in"), root.path().join("link")).unwrap();
-        let plain = list_files(&root.path().join("in")).unwrap();
+        let uris = |root: &Path| list_files(root).unwrap().files.into_iter().map(|file| file.uri).collect::<Vec<_>>();
+        let plain = uris(&root.path().join("in"));
         for spelled in ["in/../in/.", "link"] {
-            assert_eq!(list_files(&root.path().join(spelled)).unwrap(), plain);
+            assert_eq!(uris(&root.path().join(spelled)), plain);
         }
     }
 

@@ -1,6 +1,7 @@
-//! Where records come from: files below a folder, plain or compressed, or the tables of a database ([`postgres`]).
+//! Where records come from: files in a folder or an object store, plain or compressed, or the tables of a database
+//! ([`postgres`]).
 //!
-//! [`list_files`] says which files there are. [`read_records`] reads one of them: it
+//! [`Place::list`] says which files there are. [`read_records`] reads one of them: it
 //! unpacks what is compressed, cuts the bytes into records, and hashes the file as it is
 //! stored. Nothing of a file is lost: what is not a record goes out as a piece that is
 //! not intact, with a [`Fault`] that says why.
@@ -9,7 +10,10 @@ mod buffer;
 mod csv;
 mod decompress;
 mod fault;
+mod file;
 mod listing;
+mod objects;
+mod place;
 pub mod postgres;
 mod read;
 mod sibling;
@@ -18,6 +22,9 @@ mod structure;
 
 pub use decompress::{HashingReader, open};
 pub use fault::{Fault, FaultKind, Summary};
-pub use listing::{FileEntry, Listing, SkipReason, Skipped, SourceError, list_files};
+pub use file::{FileEntry, Location, Opened};
+pub use listing::{Listing, SkipReason, Skipped, SourceError, list_files};
+pub use objects::StoredObject;
+pub use place::Place;
 pub use read::{Contents, ReadError, Record, Shape, read_records};
 pub use split::MAX_RECORD;

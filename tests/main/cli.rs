@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 
-use medalha::lake::{Durability, Lake, Lease};
+use medalha::lake::{Durability, Lake};
 use serde_json::{Value, json};
 
 use crate::harness::{Outcome, Sandbox, project};
@@ -299,12 +299,12 @@ fn the_first_run_of_a_table_that_fails_shows_no_row() {
 fn a_held_lease_ends_with_4_and_names_its_owner() {
     let sandbox = with_data(Sandbox::new());
     let lake = Lake::at(&sandbox.path("lake").display().to_string(), Durability::None).unwrap();
-    let lease = Lease::take(&lake).unwrap();
+    let leased = sandbox.block_on(lake.leased()).unwrap();
     let told = sandbox.expect(4, &["run"]);
     assert!(told.stderr.contains(&format!("process {} on ", std::process::id())), "{}", told.stderr);
-    assert!(lake.tables().unwrap().is_empty());
+    assert!(sandbox.block_on(lake.tables()).unwrap().is_empty());
     sandbox.expect(0, &["run", "--dry-run"]);
-    drop(lease);
+    drop(leased);
     sandbox.run();
 }
 

@@ -119,7 +119,7 @@ fn killed_right_after_each_table_has_committed() {
     let mut files = waiting(&sandbox).into_iter();
     deliver(&sandbox, &files.next().unwrap());
     sandbox.run();
-    let tables: Vec<String> = sandbox.lake().tables().unwrap();
+    let tables: Vec<String> = sandbox.block_on(sandbox.lake().tables()).unwrap();
     let mut caught = 0;
     for table in &tables {
         for file in files.by_ref().take(1) {

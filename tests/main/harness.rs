@@ -164,7 +164,7 @@ impl Sandbox {
 
     /// The names of the lake's tables of some stages.
     pub fn tables(&self, stages: &[&str]) -> Vec<String> {
-        let names = self.lake().tables().unwrap().into_iter();
+        let names = self.block_on(self.lake().tables()).unwrap().into_iter();
         names.filter(|name| stages.iter().any(|stage| name.starts_with(&format!("{stage}.")))).collect()
     }
 
@@ -212,7 +212,7 @@ impl Sandbox {
 
     /// The versions of all tables, those of ops too.
     pub fn versions(&self) -> BTreeMap<String, u64> {
-        let names = self.lake().tables().unwrap().into_iter();
+        let names = self.block_on(self.lake().tables()).unwrap().into_iter();
         names.map(|name| (name.clone(), self.table(&name, None).version())).collect()
     }
 

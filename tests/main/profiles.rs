@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use medalha::lake::{Durability, Lake, Lease};
+use medalha::lake::{Durability, Lake};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -132,7 +132,7 @@ fn what_fails_for_one_client_does_not_stop_the_others() {
 fn a_held_lease_shows_only_where_nothing_else_is_wrong() {
     let clients = Clients::new(&["a", "b"]);
     let lake = Lake::at(&clients.path("a-lake").display().to_string(), Durability::None).unwrap();
-    let lease = Lease::take(&lake).unwrap();
+    let lease = all.block_on(lake.leased()).unwrap();
     let told = clients.expect(4, &["run", "--all-profiles"]);
     assert!(told.stderr.contains("another run holds the lease"), "{}", told.stderr);
     assert_eq!(clients.exams("b"), ["1"]);

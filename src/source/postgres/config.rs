@@ -8,8 +8,8 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::passfile::{self, Who};
-use crate::variables::Variables;
 use crate::error::{Error, Place, Result};
+use crate::variables::Variables;
 
 /// How long a connection may take to be made, where the URL does not say.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -93,8 +93,10 @@ fn port(config: &Config) -> String {
 /// The password of the variable that is named, of `PGPASSWORD`, or of the passfile.
 fn password(variable: Option<&str>, variables: &Variables, who: &Who<'_>) -> Result<Option<String>> {
     if let Some(name) = variable {
-        let missing =
-            || Error::usage(format!("the variable {name} has no value")).hint("it has the password: set it in the environment, or name it under [secrets] in the profile");
+        let missing = || {
+            Error::usage(format!("the variable {name} has no value"))
+                .hint("it has the password: set it in the environment, or name it under [secrets] in the profile")
+        };
         return variables.get(name).ok_or_else(missing).map(Some);
     }
     match (variables.get("PGPASSWORD"), passfile::location()) {

@@ -81,7 +81,7 @@ impl Snapshot {
             }
             DatabasePlace::Server { url, password_variable } => {
                 let url = url.resolve(&inputs.variables)?;
-                let config = Connection::new(&url, password_variable.as_deref(), &inputs.variables)?;
+                let config = config::Connection::new(&url, password_variable.as_deref(), &inputs.variables)?;
                 let (server, relations) = server::Server::open(config, |relation| database.takes(relation)).await?;
                 (Origin::Server(server), relations)
             }
