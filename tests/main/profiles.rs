@@ -132,7 +132,8 @@ fn what_fails_for_one_client_does_not_stop_the_others() {
 fn a_held_lease_shows_only_where_nothing_else_is_wrong() {
     let clients = Clients::new(&["a", "b"]);
     let lake = Lake::at(&clients.path("a-lake").display().to_string(), Durability::None).unwrap();
-    let lease = all.block_on(lake.leased()).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let lease = runtime.block_on(lake.leased()).unwrap();
     let told = clients.expect(4, &["run", "--all-profiles"]);
     assert!(told.stderr.contains("another run holds the lease"), "{}", told.stderr);
     assert_eq!(clients.exams("b"), ["1"]);
