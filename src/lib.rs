@@ -24,6 +24,8 @@ pub mod ops;
 pub mod engine;
 // Walks the tables and returns a report.
 pub mod run;
+// Silver and gold computed again from older inputs.
+pub mod replay;
 // SQL over the lake, now or as it was.
 pub mod query;
 // What there is, how fresh, from what.

@@ -103,8 +103,23 @@ pub struct ReleaseRow {
     pub table: String,
     /// Its version.
     pub version: i64,
+    /// The hash of the contracts that the run worked by.
+    pub contracts: String,
     /// When, microseconds since the epoch.
     pub published_at: i64,
+}
+
+/// A row of `ops.contracts`: a file of the contracts that releases were computed by.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContractRow {
+    /// The hash of all files together.
+    pub contracts: String,
+    /// The file, relative to the project.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+    /// When a release first used them, microseconds since the epoch.
+    pub first_used_at: i64,
 }
 
 fn column(name: &str, data_type: DataType, required: bool, comment: &str) -> Column {
@@ -216,7 +231,22 @@ pub fn releases() -> TableSpec {
             text("run", true, "The run that published it."),
             text("table", true, "The table."),
             number("version", true, "Its version."),
+            text("contracts", false, "The hash of the contracts that the run worked by: see ops.contracts."),
             time("published_at", "When."),
+        ],
+    )
+}
+
+/// `ops.contracts`, the contracts that releases were computed by.
+pub fn contracts() -> TableSpec {
+    spec(
+        "ops.contracts",
+        "The files of the contracts that releases were computed by, each set of them once.",
+        vec![
+            text("contracts", true, "The hash of all files together."),
+            text("path", true, "The file, relative to the project."),
+            text("text", true, "What it holds."),
+            time("first_used_at", "When a release first used them."),
         ],
     )
 }

@@ -8,9 +8,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Global;
 use super::output::{self, Format};
-use crate::contract::Stage;
+use crate::contract::{Project, Stage, TableName};
+use crate::engine::Limits;
 use crate::error::Result;
-use crate::run::{Options, Progress, ProgressEvent, Run, RunReport, TableReport, Why};
+use crate::lake::Lake;
+use crate::query::{AsOf, Reader};
+use crate::run::{Options, Progress, ProgressEvent, Run, RunReport, TableReport, Why, selected};
 
 /// Bring the lake up to date: take in what is new, and refresh what depends on it
 #[derive(Debug, Args)]
@@ -26,6 +29,9 @@ pub struct RunArgs {
     /// Compute silver and gold anew from bronze
     #[arg(long)]
     full_refresh: bool,
+    /// Compute silver and gold anew from bronze as it was in a release or at a time
+    #[arg(long, value_name = "RELEASE|TIME", conflicts_with = "stage")]
+    as_of: Option<AsOf>,
     /// Say what would be done and why; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -41,7 +47,12 @@ pub struct RunArgs {
 pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     let options = Options { stage: args.stage, select: args.select.clone(), full_refresh: args.full_refresh };
     let (progress, bar) = progress();
-    let run = Run::new(global.lake()?, global.project()?, global.inputs(), global.limits(), progress);
+    let (lake, project) = (global.lake()?, global.project()?);
+    let (lake, options) = match &args.as_of {
+        Some(as_of) => as_it_was(lake, &project, options, as_of, global.limits()).await?,
+        None => (lake, options),
+    };
+    let run = Run::new(lake, project, global.inputs(), global.limits(), progress);
     if args.dry_run {
         return print_plan(&run.plan(&options).await?, args.format);
     }
@@ -60,6 +71,21 @@ pub async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     first.map_or(Ok(()), Err)
 }
 
+/// The lake with its bronze tables as they were, and a run that computes all of silver and gold from them.
+async fn as_it_was(
+    lake: Lake,
+    project: &Project,
+    options: Options,
+    as_of: &AsOf,
+    limits: Limits,
+) -> Result<(Lake, Options)> {
+    let mut versions = Reader::as_of(lake.clone(), std::slice::from_ref(as_of), limits).await?.versions().members();
+    versions.retain(|name, _| name.starts_with("bronze."));
+    let computed = |name: &TableName| name.stage != Stage::Bronze;
+    let select = selected(project, &options)?.into_iter().filter(computed).map(|name| name.to_string()).collect();
+    Ok((lake.clone().over(&lake, versions), Options { select, full_refresh: true, stage: None }))
+}
+
 fn print_plan(plan: &[(String, String)], format: Format) -> Result<()> {
     if format == Format::Json {
         let rows: Vec<_> = plan.iter().map(|(table, what)| serde_json::json!({"table": table, "plan": what})).collect();
@@ -73,7 +99,8 @@ fn print_plan(plan: &[(String, String)], format: Format) -> Result<()> {
 }
 
 /// A bar for a person, lines for a file, and who feeds them.
-fn progress() -> (Progress, ProgressBar) {
+/// Who is told of a run's progress, and the bar that shows it on a terminal.
+pub(super) fn progress() -> (Progress, ProgressBar) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(spinner());
     let interactive = output::is_interactive();
     if interactive {
@@ -124,7 +151,7 @@ fn line(report: &TableReport) -> String {
     }
 }
 
-fn summary(report: &RunReport) -> String {
+pub(super) fn summary(report: &RunReport) -> String {
     let mut table = output::table(&["table", "rows in", "passed", "quarantined", "written", "replaced", ""]);
     for row in &report.tables {
         let note = row.why.map_or(row.status.as_str(), Why::as_str);

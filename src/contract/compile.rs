@@ -14,8 +14,8 @@ use super::raw::{self, At};
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
 use super::{
-    Definition, FileSource, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table, TableName, csv,
-    query, reference,
+    Definition, FileSource, Files, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table, TableName,
+    csv, query, reference,
 };
 use crate::problem::{File, Place, Problem, suggest};
 use crate::variables::Template;
@@ -55,7 +55,7 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     let mut pipelines: Vec<Pipeline> = pipelines.into_iter().map(|(_, pipeline, _)| pipeline).collect();
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
     let tables = order?.into_iter().filter_map(|name| tables.remove(&name)).collect();
-    Some(Project { pipelines, tables, references, queries })
+    Some(Project { pipelines, tables, references, queries, files: Files::of(folders) })
 }
 
 /// A folder, its pipeline, and where its sources are declared.

@@ -12,6 +12,7 @@ use deltalake::datafusion::logical_expr::Expr;
 pub use crate::problem::{Problem, Problems};
 use crate::variables::Template;
 pub use csv::CsvOptions;
+pub use files::Files;
 pub use query::BadValue;
 pub use reference::Reference;
 pub use types::{SYSTEM_COLUMNS, bronze_schema, parse_type, type_name};
@@ -20,6 +21,7 @@ mod compile;
 mod csv;
 mod define;
 mod equal;
+mod files;
 mod graph;
 mod keys;
 mod layout;
@@ -56,6 +58,8 @@ pub struct Project {
     pub references: Vec<Reference>,
     /// Sorted by name.
     pub queries: Vec<Query>,
+    /// What all of it was read from.
+    pub files: Files,
 }
 
 impl Project {

@@ -3,6 +3,7 @@
 //! `<lake>/<stage>/<table>` is a plain Delta directory. Whatever a commit must record with its rows, the position
 //! that they came from above all, travels in the same commit ([`Commit`]).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,6 +45,14 @@ pub use writer::{FileWriter, TableWriter};
 pub struct Lake {
     root: Url,
     store: Store,
+    base: Option<Arc<Base>>,
+}
+
+/// Tables that a lake reads from another one, as they were.
+#[derive(Debug)]
+struct Base {
+    lake: Lake,
+    versions: BTreeMap<String, u64>,
 }
 
 /// Whether writes are to survive a power cut.
@@ -85,7 +94,12 @@ impl Lake {
             Durability::Full => Arc::new(DurableStore::default()),
             Durability::None => Arc::new(LocalFileSystem::new()),
         };
-        Ok(Self { root, store })
+        Ok(Self { root, store, base: None })
+    }
+
+    /// This lake, with some tables read from another one at these versions. They are not to be written to.
+    pub fn over(self, lake: &Lake, versions: BTreeMap<String, u64>) -> Self {
+        Self { base: Some(Arc::new(Base { lake: lake.clone(), versions })), ..self }
     }
 
     /// The lake's folder, where it has one.
@@ -112,6 +126,11 @@ impl Lake {
     /// # Errors
     /// When the table's log cannot be read.
     pub async fn open(&self, name: &str) -> Result<Option<LakeTable>> {
+        if let Some(base) = &self.base
+            && let Some(version) = base.versions.get(name)
+        {
+            return base.lake.load(name, Some(*version)).await;
+        }
         self.load(name, None).await
     }
 

@@ -61,7 +61,7 @@ pub fn load(project: &Project, project_dir: &Path) -> Result<Vec<Case>, Problems
 
 /// All tables that a run makes.
 fn tables(project: &Project) -> BTreeMap<String, TableSpec> {
-    let own = [quarantine::spec(), ops::runs(), ops::files(), ops::expectations(), ops::releases()];
+    let own = [quarantine::spec(), ops::runs(), ops::files(), ops::expectations(), ops::releases(), ops::contracts()];
     let specs = project.tables.iter().map(TableSpec::of).chain(own);
     specs.map(|spec| (spec.name.clone(), spec)).collect()
 }

@@ -109,6 +109,13 @@ impl Versions {
         self.release.as_ref().map(|(release, _)| *release)
     }
 
+    /// The tables that are read at a version that was given, by a release or singly.
+    pub fn members(&self) -> BTreeMap<String, u64> {
+        let mut members = self.release.as_ref().map(|(_, members)| members.clone()).unwrap_or_default();
+        members.extend(self.single.clone());
+        members
+    }
+
     /// Whether the table is there: a release has the tables that it names, and the lake's history is always there.
     pub(super) fn has(&self, table: &str) -> bool {
         match &self.release {

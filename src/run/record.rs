@@ -11,6 +11,7 @@ use crate::contract::{Definition, Severity, Table};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Follower, TableSpec, signed};
 use crate::ops::{self, ExpectationRow, ReleaseRow, RunRow};
+use crate::replay::contracts;
 
 impl Run {
     /// What a table's expectations found, for its commit to carry.
@@ -113,11 +114,13 @@ impl Run {
         let release = signed(releases.version()) + 1;
         // Not when the run began: until now, readers could not see what it holds.
         let published_at = Utc::now().timestamp_micros();
+        let contracts = contracts::store(&self.lake, &self.project.files, &self.id, published_at).await?;
         let row = |(table, version): (&String, &i64)| ReleaseRow {
             release,
             run: self.id.clone(),
             table: table.clone(),
             version: *version,
+            contracts: contracts.clone(),
             published_at,
         };
         let rows: Vec<ReleaseRow> = versions.iter().map(row).collect();

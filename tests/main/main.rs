@@ -9,4 +9,5 @@ mod crash;
 mod ingest;
 mod late_events;
 mod new_table;
+mod replay;
 mod volume;
