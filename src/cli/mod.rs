@@ -21,6 +21,7 @@ mod generate;
 mod history;
 mod lineage;
 mod output;
+mod quarantine;
 mod query;
 mod replay;
 mod rows;
@@ -87,6 +88,7 @@ enum Command {
     Lineage(lineage::LineageArgs),
     Query(query::QueryArgs),
     Replay(replay::ReplayArgs),
+    Quarantine(quarantine::QuarantineArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -105,6 +107,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Describe(args) => describe::describe(&cli.global, &args).await,
         Command::Lineage(args) => lineage::lineage(&cli.global, &args),
         Command::Query(args) => query::query(&cli.global, &args).await,
+        Command::Quarantine(args) => quarantine::quarantine(&cli.global, &args).await,
         Command::Replay(args) => replay::replay(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }

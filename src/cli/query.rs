@@ -51,7 +51,7 @@ pub struct QueryArgs {
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AnswerFormat {
+pub(super) enum AnswerFormat {
     /// For people: long texts are cut.
     Table,
     /// An array of objects.
@@ -128,7 +128,7 @@ fn find<'a>(project: &'a Project, name: &str) -> Result<&'a Query> {
     })
 }
 
-async fn print(rows: SendableRecordBatchStream, format: AnswerFormat) -> Result<()> {
+pub(super) async fn print(rows: SendableRecordBatchStream, format: AnswerFormat) -> Result<()> {
     let Some(encoding) = encoding(format) else {
         return output::print(&rows::table(rows).await?);
     };

@@ -49,8 +49,8 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     let mut tables: HashMap<TableName, Table> = HashMap::new();
     for (draft, defined) in drafts.iter().zip(defined) {
         let definition = definition(draft, defined.and_then(|defined| defined.definition))?;
-        let fingerprint = fingerprint(draft, &definition, &drafts, &texts);
-        tables.insert(draft.name.clone(), table(draft, definition, fingerprint));
+        let inputs = input_texts(&definition, &drafts, &texts);
+        tables.insert(draft.name.clone(), table(draft, definition, &inputs));
     }
     let mut pipelines: Vec<Pipeline> = pipelines.into_iter().map(|(_, pipeline, _)| pipeline).collect();
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
@@ -259,8 +259,10 @@ fn definition(draft: &Draft<'_>, derived: Option<Definition>) -> Option<Definiti
     }
 }
 
-fn table(draft: &Draft<'_>, definition: Definition, fingerprint: u64) -> Table {
+fn table(draft: &Draft<'_>, definition: Definition, inputs: &[String]) -> Table {
     Table {
+        fingerprint: fingerprint(draft, inputs),
+        shape: shape(draft, &definition, inputs),
         name: draft.name.clone(),
         pipeline: draft.pipeline.clone(),
         description: draft.description.clone(),
@@ -269,7 +271,6 @@ fn table(draft: &Draft<'_>, definition: Definition, fingerprint: u64) -> Table {
         statistics: draft.statistics.clone(),
         expectations: draft.expectations.clone(),
         definition,
-        fingerprint,
     }
 }
 
@@ -278,30 +279,41 @@ fn reference_texts(folders: &[Folder]) -> HashMap<&str, &str> {
     references.map(|named| (named.name.as_str(), named.file.text.as_str())).collect()
 }
 
-/// xxh3 of all that decides the table's rows besides its inputs' rows.
-fn fingerprint(draft: &Draft<'_>, definition: &Definition, drafts: &[Draft<'_>], texts: &HashMap<&str, &str>) -> u64 {
+/// xxh3 of texts; their lengths keep a text that moves from one to the next from giving the same hash.
+fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     let mut hash = Xxh3::new();
-    let mut add = |text: &str| {
-        // The length keeps a text that moves from one part to the next from giving the same hash.
+    for text in texts {
         hash.update(&(text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
-    };
-    add(&draft.contract.text);
-    add(draft.sql.map_or("", |sql| &sql.text));
+    }
+    hash.digest()
+}
+
+/// Of all that decides the table's rows besides its inputs' rows.
+fn fingerprint(draft: &Draft<'_>, inputs: &[String]) -> u64 {
+    let own = [draft.contract.text.as_str(), draft.sql.map_or("", |sql| &sql.text)];
+    hash(own.into_iter().chain(inputs.iter().map(String::as_str)))
+}
+
+/// The same without expectations, comments and descriptions.
+fn shape(draft: &Draft<'_>, definition: &Definition, inputs: &[String]) -> u64 {
+    let columns = draft.columns.iter().map(|column| (&column.name, &column.data_type, column.required));
+    let own = format!("{:?} {:?} {:?} {definition:?}", columns.collect::<Vec<_>>(), draft.key, draft.statistics);
+    hash(std::iter::once(own.as_str()).chain(inputs.iter().map(String::as_str)))
+}
+
+/// What a table reads besides rows: the references, and the type of its bronze input's payload.
+fn input_texts(definition: &Definition, drafts: &[Draft<'_>], texts: &HashMap<&str, &str>) -> Vec<String> {
     let (inputs, references): (Vec<&TableName>, &[String]) = match definition {
         Definition::Bronze { .. } => (Vec::new(), &[]),
         Definition::ByRecord { input, references, .. } => (vec![input], references),
         Definition::ByKey { inputs, references, .. } => (inputs.iter().map(|input| &input.table).collect(), references),
         Definition::Whole { inputs, references, .. } => (inputs.iter().collect(), references),
     };
-    for reference in references {
-        add(texts.get(reference.as_str()).copied().unwrap_or_default());
-    }
-    for input in inputs {
-        let bronze = drafts.iter().find(|draft| draft.name == input).map(|draft| &draft.kind);
-        if let Some(Kind::Bronze { payload, .. }) = bronze {
-            add(&type_name(&DataType::Struct(payload.value.clone())));
-        }
-    }
-    hash.digest()
+    let references = references.iter().map(|name| texts.get(name.as_str()).copied().unwrap_or_default().to_owned());
+    let payload = |input: &&TableName| match drafts.iter().find(|draft| draft.name == *input).map(|draft| &draft.kind) {
+        Some(Kind::Bronze { payload, .. }) => Some(type_name(&DataType::Struct(payload.value.clone()))),
+        _ => None,
+    };
+    references.chain(inputs.iter().filter_map(payload)).collect()
 }

@@ -234,6 +234,8 @@ pub struct Table {
     pub definition: Definition,
     /// Changes when the contract, its SQL, a reference that it uses or its bronze input's payload type changes.
     pub fingerprint: u64,
+    /// Changes with what makes rows: all of that but expectations, comments and descriptions.
+    pub shape: u64,
 }
 
 impl Table {

@@ -98,7 +98,7 @@ async fn replace_keys(
         restrict(ctx, keyed, input, &keys).await.at(&table.name)?;
     }
     let transform = Transform::plan(ctx, table, &[]).await?;
-    let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
+    let quarantine = Quarantine::open(&run.lake, &target.name, &run.id, run.started_micros()).await?;
     let quarantine = Arc::new(Mutex::new(quarantine));
     let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
     let replaced = json_keys(&keys.rows, &spec.lookup)?;

@@ -72,7 +72,7 @@ pub(super) async fn replace_all(
         engine::register(&ctx, &input.name, input.provider(&ctx).await?)?;
     }
     let transform = Transform::plan(&ctx, table, &[]).await?;
-    let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
+    let quarantine = Quarantine::open(&run.lake, &target.name, &run.id, run.started_micros()).await?;
     let quarantine = Arc::new(Mutex::new(quarantine));
     let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
     let set_aside = into_inner(quarantine, table)?.close(&Replace::All).await?;

@@ -26,7 +26,7 @@ mod spec;
 mod table;
 mod writer;
 
-pub use deltalake::kernel::{Add, AddCDCFile};
+pub use deltalake::kernel::{Add, AddCDCFile, Remove};
 
 pub use changes::{Changed, changed_rows};
 pub use commit::{Commit, Follower};

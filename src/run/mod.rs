@@ -19,6 +19,7 @@ use crate::{bronze, gold, silver};
 mod plan;
 mod record;
 mod report;
+mod retry;
 mod select;
 
 pub use report::{ExpectationReport, RunReport, Status, TableReport, Why};
@@ -63,6 +64,15 @@ pub struct Inputs {
     pub data: String,
     /// What the sources' variables stand for.
     pub variables: Variables,
+}
+
+/// What a run does to each of its tables.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// Brings it up to date.
+    Refresh,
+    /// Takes again what is in quarantine.
+    Retry,
 }
 
 /// A run under way.
@@ -117,8 +127,13 @@ impl Run {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
         let _lease = Lease::take(&self.lake)?;
+        self.walk(&tables, Work::Refresh).await
+    }
+
+    /// Works on tables, inputs before their users, and records what was done.
+    async fn walk(self, tables: &[TableName], work: Work) -> Result<RunReport> {
         let (mut reports, mut broken, mut errors) = (Vec::new(), BTreeSet::new(), Vec::new());
-        for name in &tables {
+        for name in tables {
             let Some(table) = self.project.table(name) else { continue };
             if let Some(input) = table.inputs().into_iter().find(|input| broken.contains(*input)) {
                 broken.insert(name.clone());
@@ -127,7 +142,11 @@ impl Run {
             }
             (self.progress)(ProgressEvent::Table { name: name.to_string() });
             let begun = Instant::now();
-            let report = match self.refresh(table).await {
+            let done = match work {
+                Work::Refresh => self.refresh(table).await,
+                Work::Retry => self.retry_table(table).await,
+            };
+            let report = match done {
                 Ok(report) => {
                     tracing::info!(table = %name, seconds = begun.elapsed().as_secs_f64(), "refreshed");
                     report

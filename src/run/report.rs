@@ -24,6 +24,8 @@ pub enum Why {
     NewInput,
     /// What changed in an input cannot be told any more.
     UnknownChanges,
+    /// The user asked for what is in quarantine.
+    Retry,
 }
 
 impl Why {
@@ -35,6 +37,7 @@ impl Why {
             Why::FullRefresh => "full refresh",
             Why::NewInput => "new input",
             Why::UnknownChanges => "changes unknown",
+            Why::Retry => "quarantine retried",
         }
     }
 }

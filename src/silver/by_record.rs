@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
-use super::quarantine::{Quarantine, Replace, SharedQuarantine};
-use super::records::Records;
+use super::quarantine::{Places, Quarantine, Replace, SharedQuarantine};
+use super::records::{Part, Records};
 use super::upsert::{Entrant, Upsert};
 use crate::contract::{Definition, Table, TableName};
 use crate::engine;
@@ -26,15 +26,14 @@ const CARRIED: [&str; 4] = ["payload", "_source", "_row", "_batch"];
 /// # Errors
 /// When an expectation of severity `fail` does not hold, or storage fails; the table is then as it was.
 pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
-    let Definition::ByRecord { input, sequence, .. } = &table.definition else {
+    let Definition::ByRecord { input, .. } = &table.definition else {
         return Err(Error::failed(format!("{}: not a by_record table", table.name)));
     };
     let Some(bronze) = run.lake.open(&input.to_string()).await? else {
         return Ok(TableReport::unchanged(table));
     };
     let newest = bronze.position(BATCH).await?.unwrap_or_default();
-    let spec = TableSpec::of(table);
-    let mut target = run.lake.open_or_create(&spec).await?;
+    let target = run.lake.open_or_create(&TableSpec::of(table)).await?;
     target.catch_up(&run.lake).await?;
     let why = run.why(table, &target).await?;
     let done = target.position(&input.to_string()).await?.unwrap_or_default();
@@ -42,9 +41,50 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
         return Ok(TableReport::unchanged(table));
     }
     let anew = why != Why::NewInput;
-    let after = if anew { 0 } else { done };
+    let part = Part::After(if anew { 0 } else { done });
+    let replace = if anew { Replace::All } else { Replace::Nothing };
+    write(run, table, Work { target, bronze, part, why, replace, seen: Some(newest) }).await
+}
+
+/// Takes the table's records in quarantine again, by rules that changed since. The caller has seen that the rows that
+/// passed are the same by the new rules.
+///
+/// # Errors
+/// As [`refresh`].
+pub async fn retry(run: &Run, table: &Table) -> Result<TableReport> {
+    let Definition::ByRecord { input, .. } = &table.definition else {
+        return Err(Error::failed(format!("{}: not a by_record table", table.name)));
+    };
+    let Some(bronze) = run.lake.open(&input.to_string()).await? else {
+        return Ok(TableReport::unchanged(table));
+    };
+    let target = run.lake.open_or_create(&TableSpec::of(table)).await?;
+    target.catch_up(&run.lake).await?;
+    let part = Part::Places(Places::open_of(&run.lake, &table.name.to_string()).await?);
+    write(run, table, Work { target, bronze, part, why: Why::Retry, replace: Replace::All, seen: None }).await
+}
+
+/// What of the input is worked on, and what it replaces.
+struct Work {
+    target: LakeTable,
+    bronze: LakeTable,
+    part: Part,
+    why: Why,
+    /// Of the quarantine.
+    replace: Replace,
+    /// The newest batch of the input that the table has seen then, where that changes.
+    seen: Option<i64>,
+}
+
+async fn write(run: &Run, table: &Table, work: Work) -> Result<TableReport> {
+    let Definition::ByRecord { input, sequence, .. } = &table.definition else {
+        return Err(Error::failed(format!("{}: not a by_record table", table.name)));
+    };
+    let Work { mut target, bronze, part, why, replace, seen } = work;
+    let anew = matches!(why, Why::First | Why::ContractChanged | Why::FullRefresh);
+    let spec = TableSpec::of(table);
     let upsert = Upsert::new(&target, &spec, &table.key, sequence.as_deref());
-    let (transform, quarantine) = plan(run, table, input, bronze, after).await?;
+    let (transform, quarantine) = plan(run, table, input, bronze, part).await?;
     let (entrants, counts) = stream(&transform, &upsert, &quarantine).await?;
     transform.judge().stop_on_failure(&counts)?;
     let (mut commit, upserted) = upsert.finish(entrants, anew).await?;
@@ -52,15 +92,15 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     let quarantine = Arc::into_inner(quarantine)
         .ok_or_else(|| Error::failed(format!("{}: the quarantine is still in use", table.name)))?
         .into_inner();
-    let set_aside = quarantine.close(if anew { &Replace::All } else { &Replace::Nothing }).await?;
+    let set_aside = quarantine.close(&replace).await?;
     let report = TableReport::of_records(table, why, &counts, &set_aside, upserted);
     if anew {
         commit.metadata = target.metadata_change(&spec)?;
     }
     commit.followers.extend(set_aside.follower);
     commit.followers.extend(run.expectation_rows(table, &report).await?);
-    commit.positions =
-        BTreeMap::from([(input.to_string(), newest), (CONTRACT.to_owned(), crate::run::fingerprint(table))]);
+    commit.positions = BTreeMap::from([(CONTRACT.to_owned(), crate::run::fingerprint(table))]);
+    commit.positions.extend(seen.map(|batch| (input.to_string(), batch)));
     run.commit(&mut target, commit).await?;
     Ok(report)
 }
@@ -70,12 +110,12 @@ async fn plan(
     table: &Table,
     input: &TableName,
     bronze: LakeTable,
-    after: i64,
+    part: Part,
 ) -> Result<(Transform, SharedQuarantine)> {
     let payload = run.payload_of(input)?;
-    let quarantine = Quarantine::open(&run.lake, &table.name.to_string(), run.started_micros()).await?;
+    let quarantine = Quarantine::open(&run.lake, &table.name.to_string(), &run.id, run.started_micros()).await?;
     let quarantine: SharedQuarantine = Arc::new(Mutex::new(quarantine));
-    let records = Records::after(bronze, payload, after, quarantine.clone()).await?;
+    let records = Records::of(bronze, payload, part, quarantine.clone()).await?;
     let ctx = run.session_with_references(table.references())?;
     engine::register(&ctx, &input.to_string(), records.table(run.limits.threads)?)?;
     let transform = Transform::plan(&ctx, table, &CARRIED).await?;

@@ -9,5 +9,6 @@ mod crash;
 mod ingest;
 mod late_events;
 mod new_table;
+mod quarantine;
 mod replay;
 mod volume;
