@@ -29,6 +29,20 @@ pub const CONTRACT: &str = "contract";
 /// The position under which a bronze table records its newest batch.
 pub const BATCH: &str = "batch";
 
+/// The position under which a bronze table records the version that last took batches out of it.
+pub const RESTORED: &str = "restored";
+
+/// The position under which a table records which table it has read as this input: one that was deleted and made anew
+/// counts its versions from 0 again.
+pub fn identity_of(input: &str) -> String {
+    format!("{input}#table")
+}
+
+/// The position under which a table records the input's [`RESTORED`] that it has seen.
+pub fn restored_of(input: &str) -> String {
+    format!("{input}#restored")
+}
+
 /// What a run tells while it works.
 #[derive(Debug, Clone)]
 pub enum ProgressEvent {
@@ -79,8 +93,9 @@ pub struct Run {
     pub id: String,
     /// Who is told of its progress.
     pub progress: Progress,
+    /// Compute silver and gold anew from bronze.
+    pub full_refresh: bool,
     started: DateTime<Utc>,
-    full_refresh: bool,
     committed: Mutex<HashSet<String>>,
 }
 

@@ -24,6 +24,8 @@ pub enum Why {
     NewInput,
     /// What changed in an input cannot be told any more.
     UnknownChanges,
+    /// An input lost batches that the table has seen.
+    InputRestored,
 }
 
 impl Why {
@@ -35,6 +37,7 @@ impl Why {
             Why::FullRefresh => "full refresh",
             Why::NewInput => "new input",
             Why::UnknownChanges => "changes unknown",
+            Why::InputRestored => "input restored",
         }
     }
 }
