@@ -24,6 +24,8 @@ pub mod ops;
 pub mod engine;
 // Walks the tables and returns a report.
 pub mod run;
+// Few files instead of many small ones, and nothing that no reader needs.
+pub mod maintain;
 // SQL over the lake, now or as it was.
 pub mod query;
 // What there is, how fresh, from what.

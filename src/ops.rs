@@ -221,6 +221,11 @@ pub fn releases() -> TableSpec {
     )
 }
 
+/// All tables of `ops`.
+pub fn all() -> Vec<TableSpec> {
+    vec![files(), expectations(), runs(), releases()]
+}
+
 /// Rows as the columns of a spec.
 ///
 /// # Errors

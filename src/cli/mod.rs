@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -20,6 +21,7 @@ mod describe;
 mod generate;
 mod history;
 mod lineage;
+mod maintain;
 mod output;
 mod query;
 mod rows;
@@ -85,6 +87,7 @@ enum Command {
     Describe(describe::DescribeArgs),
     Lineage(lineage::LineageArgs),
     Query(query::QueryArgs),
+    Maintain(maintain::MaintainArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -103,6 +106,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Describe(args) => describe::describe(&cli.global, &args).await,
         Command::Lineage(args) => lineage::lineage(&cli.global, &args),
         Command::Query(args) => query::query(&cli.global, &args).await,
+        Command::Maintain(args) => maintain::maintain(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }
 }
@@ -163,6 +167,23 @@ pub fn start_logs(global: &Global) {
         LogFormat::Text => logs.with_target(false).init(),
         LogFormat::Json => logs.json().init(),
     }
+}
+
+/// `90s`, `10m`, `12h` or `30d`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "not a time; give for example 90s, 10m, 12h or 30d".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds: u64 = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    // A thousand years: what is longer does not fit into the calendar.
+    let seconds = number.checked_mul(seconds).filter(|seconds| *seconds <= 1_000 * 366 * 24 * 60 * 60);
+    seconds.map(Duration::from_secs).ok_or_else(|| "not a time that fits".to_owned())
 }
 
 /// `512MB`, `2GB`, `64KB` or a number of bytes; units are powers of 1024.

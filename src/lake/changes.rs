@@ -3,8 +3,8 @@
 //! The Delta protocol says where they stand: in the commit's change data files where it has some, else in the files
 //! that it added and removed.
 
-use super::{LakeTable, LogEntry};
 use super::reader::read_columns;
+use super::{LakeTable, LogEntry};
 use crate::error::Result;
 use arrow::array::RecordBatch;
 

@@ -54,7 +54,11 @@ impl LakeTable {
     /// # Errors
     /// When storage fails.
     pub async fn checkpoint(&self) -> Result<()> {
-        create_checkpoint(self.delta(), None).await.at(format!("{}: checkpoint of version {}", self.name, self.version()))
+        create_checkpoint(self.delta(), None).await.at(format!(
+            "{}: checkpoint of version {}",
+            self.name,
+            self.version()
+        ))
     }
 
     /// What can be taken away; pinned versions need a checkpoint first, see [`LakeTable::unsecured`].
@@ -147,9 +151,7 @@ impl LakeTable {
             let name = found.file_name().to_string_lossy();
             let is_staged = name.rsplit_once('#').is_some_and(|(_, end)| end.bytes().all(|byte| byte.is_ascii_digit()));
             let modified = found.metadata().map_err(std::io::Error::from).at(folder.display())?.modified().ok();
-            let is_old = modified
-                .and_then(|modified| now.duration_since(modified).ok())
-                .is_some_and(|old| old >= age);
+            let is_old = modified.and_then(|modified| now.duration_since(modified).ok()).is_some_and(|old| old >= age);
             if is_staged && is_old && found.file_type().is_file() {
                 staged.push(found.into_path());
             }

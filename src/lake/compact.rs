@@ -12,6 +12,8 @@ use crate::error::{Place, Result};
 
 /// Bytes on disk below which a file is small.
 const SMALL_BYTES: u64 = 8 * 1024 * 1024;
+/// Small files that are worth a rewrite: each run may leave a few.
+const MIN_FILES: usize = 4;
 /// Rows of a batch that sorted rows are written in.
 const BATCH_ROWS: usize = 8192;
 
@@ -35,7 +37,7 @@ pub fn small_files(table: &LakeTable) -> Result<Vec<Vec<DataFile>>> {
             group.push(file);
         }
     }
-    groups.retain(|group| group.len() > 1);
+    groups.retain(|group| group.len() >= MIN_FILES);
     Ok(groups)
 }
 
@@ -71,8 +73,7 @@ fn sorted(schema: &SchemaRef, batches: Vec<RecordBatch>, by: &[String]) -> Resul
         return Ok(batches);
     }
     // A file may say of a column that it has no nulls, where another has some.
-    let batches =
-        batches.into_iter().map(|batch| RecordBatch::try_new(schema.clone(), batch.columns().to_vec()));
+    let batches = batches.into_iter().map(|batch| RecordBatch::try_new(schema.clone(), batch.columns().to_vec()));
     let rows = concat_batches(schema, &batches.collect::<Result<Vec<_>, _>>()?)?;
     let keys: Vec<_> = by.iter().filter_map(|name| rows.column_by_name(name).cloned()).collect();
     let fields = keys.iter().map(|column| SortField::new(column.data_type().clone())).collect();

@@ -157,7 +157,9 @@ impl Lake {
         let mut log = Log { store: Some(store.clone()), ..Log::default() };
         let files: Vec<_> = store.list(Some(&Path::from(LOG))).try_collect().await.at(name)?;
         for file in files {
-            let Some((version, rest)) = file.location.filename().and_then(|name| name.split_once('.')) else { continue };
+            let Some((version, rest)) = file.location.filename().and_then(|name| name.split_once('.')) else {
+                continue;
+            };
             let Ok(version) = version.parse::<u64>() else { continue };
             match rest {
                 "json" => drop(log.entries.insert(version)),

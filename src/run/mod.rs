@@ -17,10 +17,12 @@ use crate::variables::Variables;
 use crate::{bronze, gold, silver};
 
 mod plan;
+mod publish;
 mod record;
 mod report;
 mod select;
 
+pub use publish::{is_published, publish, versions};
 pub use report::{ExpectationReport, RunReport, Status, TableReport, Why};
 pub use select::selected;
 
