@@ -26,6 +26,8 @@ pub mod engine;
 pub mod run;
 // SQL over the lake, now or as it was.
 pub mod query;
+// Releases by name, and which are to be kept.
+pub mod release;
 // What there is, how fresh, from what.
 pub mod inspect;
 // A pipeline's given/expect cases.

@@ -22,6 +22,7 @@ mod history;
 mod lineage;
 mod output;
 mod query;
+mod release;
 mod rows;
 mod run;
 mod status;
@@ -85,6 +86,7 @@ enum Command {
     Describe(describe::DescribeArgs),
     Lineage(lineage::LineageArgs),
     Query(query::QueryArgs),
+    Release(release::ReleaseArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -103,6 +105,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Describe(args) => describe::describe(&cli.global, &args).await,
         Command::Lineage(args) => lineage::lineage(&cli.global, &args),
         Command::Query(args) => query::query(&cli.global, &args).await,
+        Command::Release(args) => release::release(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }
 }

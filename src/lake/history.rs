@@ -29,6 +29,8 @@ pub struct TableVersion {
     pub files_added: u64,
     /// Data files that it removed.
     pub files_removed: u64,
+    /// Whether its rows differ from those of the version before; not where files were only arranged anew.
+    pub changes_rows: bool,
 }
 
 /// The actions of a commit that its history is made of.
@@ -37,6 +39,7 @@ struct Entry {
     info: Option<CommitInfo>,
     adds: Vec<DataFile>,
     removes: Vec<String>,
+    changes_rows: bool,
 }
 
 impl LakeTable {
@@ -105,8 +108,14 @@ impl Entry {
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice(line)? {
                 Action::CommitInfo(info) => entry.info = Some(info),
-                Action::Add(add) => entry.adds.push(DataFile::of(add)),
-                Action::Remove(remove) => entry.removes.push(remove.path),
+                Action::Add(add) => {
+                    entry.changes_rows |= add.data_change;
+                    entry.adds.push(DataFile::of(add));
+                }
+                Action::Remove(remove) => {
+                    entry.changes_rows |= remove.data_change;
+                    entry.removes.push(remove.path);
+                }
                 _ => {}
             }
         }
@@ -128,6 +137,7 @@ impl Entry {
             rows_removed: self.removes.iter().map(|path| rows.get(path).copied().flatten()).sum(),
             files_added: self.adds.len() as u64,
             files_removed: self.removes.len() as u64,
+            changes_rows: self.changes_rows,
         }
     }
 }

@@ -62,6 +62,22 @@ impl Reader {
         Ok(Self { versions, ..now })
     }
 
+    /// Reads the lake as a release has it, which is named by its number or by a time that it was the newest at.
+    ///
+    /// # Errors
+    /// Wrong use when there is no such release, or when a single table's version is given.
+    pub async fn at_release(&self, release: &AsOf) -> Result<Self> {
+        let versions = match release {
+            AsOf::Release(release) => Versions::of_release(self, *release).await?,
+            AsOf::Time(time) => Versions::of_time(self, *time).await?,
+            AsOf::Version { table, version } => {
+                return Err(Error::usage(format!("'{table}@{version}' is a table's version, not a release"))
+                    .hint("`pipeline release list` shows the releases"));
+            }
+        };
+        Ok(Self { versions, ..self.clone() })
+    }
+
     /// The lake that is read.
     pub fn lake(&self) -> &Lake {
         &self.lake
