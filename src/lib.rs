@@ -28,6 +28,8 @@ pub mod run;
 pub mod maintain;
 // SQL over the lake, now or as it was.
 pub mod query;
+// Releases by name, and which are to be kept.
+pub mod release;
 // What there is, how fresh, from what.
 pub mod inspect;
 // A pipeline's given/expect cases.

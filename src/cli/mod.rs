@@ -24,6 +24,7 @@ mod lineage;
 mod maintain;
 mod output;
 mod query;
+mod release;
 mod rows;
 mod run;
 mod status;
@@ -88,6 +89,7 @@ enum Command {
     Lineage(lineage::LineageArgs),
     Query(query::QueryArgs),
     Maintain(maintain::MaintainArgs),
+    Release(release::ReleaseArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -107,6 +109,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Lineage(args) => lineage::lineage(&cli.global, &args),
         Command::Query(args) => query::query(&cli.global, &args).await,
         Command::Maintain(args) => maintain::maintain(&cli.global, &args).await,
+        Command::Release(args) => release::release(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }
 }

@@ -27,6 +27,8 @@ pub struct TableVersion {
     pub files_added: u64,
     /// Data files that it removed.
     pub files_removed: u64,
+    /// Whether its rows differ from those of the version before; not where files were only arranged anew.
+    pub changes_rows: bool,
 }
 
 impl LakeTable {
@@ -95,6 +97,7 @@ impl LogEntry {
             rows_removed: self.removes.iter().map(|remove| rows.get(&remove.path).copied().flatten()).sum(),
             files_added: self.adds.len() as u64,
             files_removed: self.removes.len() as u64,
+            changes_rows: self.changes_rows(),
         }
     }
 }

@@ -88,8 +88,12 @@ impl LogEntry {
 
     /// Whether the table has other rows or columns since.
     pub fn changes_data(&self) -> bool {
-        self.has_metadata
-            || !self.changes.is_empty()
+        self.has_metadata || self.changes_rows()
+    }
+
+    /// Whether the table has other rows since: not where files were only arranged anew.
+    pub fn changes_rows(&self) -> bool {
+        !self.changes.is_empty()
             || self.adds.iter().any(|file| file.add().data_change)
             || self.removes.iter().any(|remove| remove.data_change)
     }

@@ -10,11 +10,14 @@ use chrono::Utc;
 use serde::Serialize;
 
 use crate::contract::{Definition, Project, Stage};
+use crate::engine::Limits;
 use crate::error::{Error, Result};
 use crate::gold::whole;
 use crate::lake::{Commit, Kind, Lake, LakeTable, Lease, Needed, TableSpec, Waste, compact, small_files};
 use crate::ops;
 use crate::problem::suggest;
+use crate::query::Reader;
+use crate::release::pinned_versions;
 use crate::run::{self, CONTRACT};
 use crate::silver::quarantine;
 
@@ -27,6 +30,8 @@ pub struct Options {
     pub keep: Duration,
     /// Only say what would be done.
     pub dry_run: bool,
+    /// What the engine may use.
+    pub limits: Limits,
     /// These tables; all when empty.
     pub tables: Vec<String>,
 }
@@ -192,7 +197,7 @@ impl Care<'_> {
 
     /// Checkpoints, then takes away what is not needed.
     async fn clean(&mut self) -> Result<()> {
-        let pinned = kept(self.lake).await?;
+        let pinned = kept(self.lake, self.options.limits).await?;
         for index in 0..self.tables.len() {
             if self.is_over() {
                 break;
@@ -271,12 +276,12 @@ impl Care<'_> {
     }
 }
 
-/// The versions that can be read for good: those of the newest release.
+/// The versions that can be read whatever their age: those of the newest release, and of pinned ones.
 ///
 /// # Errors
-/// When a log of `ops` cannot be read.
-pub async fn kept(lake: &Lake) -> Result<BTreeMap<String, BTreeSet<u64>>> {
-    let mut kept: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+/// When a table of `ops` cannot be read.
+pub async fn kept(lake: &Lake, limits: Limits) -> Result<BTreeMap<String, BTreeSet<u64>>> {
+    let mut kept = pinned_versions(&Reader::new(lake.clone(), limits)).await?;
     let Some(releases) = lake.open(&ops::releases().name).await? else { return Ok(kept) };
     for name in lake.tables()? {
         if let Some(version) = releases.position(&name).await?.and_then(|version| u64::try_from(version).ok()) {

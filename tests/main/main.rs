@@ -8,5 +8,6 @@ mod contract_change;
 mod crash;
 mod ingest;
 mod late_events;
+mod maintain;
 mod new_table;
 mod volume;
