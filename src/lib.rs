@@ -26,8 +26,12 @@ pub mod engine;
 pub mod run;
 // Silver and gold computed again from older inputs.
 pub mod replay;
+// Few files instead of many small ones, and nothing that no reader needs.
+pub mod maintain;
 // SQL over the lake, now or as it was.
 pub mod query;
+// Releases by name, and which are to be kept.
+pub mod release;
 // What there is, how fresh, from what.
 pub mod inspect;
 // A pipeline's given/expect cases.

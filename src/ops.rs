@@ -1,4 +1,4 @@
-//! The lake's own history: `ops.runs`, `ops.files`, `ops.expectations`, `ops.releases`. Delta tables like the others.
+//! The lake's own history: `ops.runs`, `ops.files`, `ops.expectations`, `ops.releases`, `ops.pins`. Delta tables like the others.
 
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ pub struct ReleaseRow {
     /// Its version.
     pub version: i64,
     /// The hash of the contracts that the run worked by.
-    pub contracts: String,
+    pub contracts: Option<String>,
     /// When, microseconds since the epoch.
     pub published_at: i64,
 }
@@ -120,6 +120,23 @@ pub struct ContractRow {
     pub text: String,
     /// When a release first used them, microseconds since the epoch.
     pub first_used_at: i64,
+}
+
+/// A row of `ops.pins`: a release is to be kept, or need not be kept any more. The last event of a release counts.
+#[derive(Debug, Clone, Serialize)]
+pub struct PinRow {
+    /// Counts from 1, with gaps.
+    pub event: i64,
+    /// The release.
+    pub release: i64,
+    /// `pin` or `unpin`.
+    pub action: String,
+    /// What for.
+    pub why: Option<String>,
+    /// The user of the system who asked for it.
+    pub by: String,
+    /// When, microseconds since the epoch.
+    pub at: i64,
 }
 
 fn column(name: &str, data_type: DataType, required: bool, comment: &str) -> Column {
@@ -247,6 +264,27 @@ pub fn contracts() -> TableSpec {
             text("path", true, "The file, relative to the project."),
             text("text", true, "What it holds."),
             time("first_used_at", "When a release first used them."),
+        ],
+    )
+}
+
+/// All tables of `ops`.
+pub fn all() -> Vec<TableSpec> {
+    vec![files(), expectations(), runs(), releases(), contracts(), pins()]
+}
+
+/// `ops.pins`, which releases are to be kept.
+pub fn pins() -> TableSpec {
+    spec(
+        "ops.pins",
+        "Which releases are to be kept whatever their age; the last event of a release counts.",
+        vec![
+            number("event", true, "Counts from 1, with gaps."),
+            number("release", true, "The release."),
+            text("action", true, "pin or unpin."),
+            text("why", false, "What for."),
+            text("by", true, "The user of the system who asked for it."),
+            time("at", "When."),
         ],
     )
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -20,10 +21,12 @@ mod describe;
 mod generate;
 mod history;
 mod lineage;
+mod maintain;
 mod output;
 mod quarantine;
 mod query;
 mod replay;
+mod release;
 mod rows;
 mod run;
 mod status;
@@ -89,6 +92,8 @@ enum Command {
     Query(query::QueryArgs),
     Replay(replay::ReplayArgs),
     Quarantine(quarantine::QuarantineArgs),
+    Maintain(maintain::MaintainArgs),
+    Release(release::ReleaseArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -109,6 +114,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Query(args) => query::query(&cli.global, &args).await,
         Command::Quarantine(args) => quarantine::quarantine(&cli.global, &args).await,
         Command::Replay(args) => replay::replay(&cli.global, &args).await,
+        Command::Maintain(args) => maintain::maintain(&cli.global, &args).await,
+        Command::Release(args) => release::release(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }
 }
@@ -169,6 +176,23 @@ pub fn start_logs(global: &Global) {
         LogFormat::Text => logs.with_target(false).init(),
         LogFormat::Json => logs.json().init(),
     }
+}
+
+/// `90s`, `10m`, `12h` or `30d`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "not a time; give for example 90s, 10m, 12h or 30d".to_owned();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds: u64 = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    // A thousand years: what is longer does not fit into the calendar.
+    let seconds = number.checked_mul(seconds).filter(|seconds| *seconds <= 1_000 * 366 * 24 * 60 * 60);
+    seconds.map(Duration::from_secs).ok_or_else(|| "not a time that fits".to_owned())
 }
 
 /// `512MB`, `2GB`, `64KB` or a number of bytes; units are powers of 1024.

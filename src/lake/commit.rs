@@ -12,6 +12,9 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::log::{LogEntry, RUN};
+use super::table::signed;
+use super::writer::TARGET_BYTES;
 use super::{Lake, LakeTable};
 use crate::error::{Error, Place, Result};
 
@@ -29,9 +32,26 @@ pub struct Follower {
     pub removes: Vec<Remove>,
 }
 
+/// What a commit is, to whoever reads the table's history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Rows came or went.
+    #[default]
+    Write,
+    /// The same rows, in other files.
+    Compact,
+    /// The rows of an older version.
+    Restore {
+        /// The version.
+        version: u64,
+    },
+}
+
 /// What one commit changes and records.
 #[derive(Debug, Default)]
 pub struct Commit {
+    /// What it is.
+    pub kind: Kind,
     /// New data files.
     pub adds: Vec<Add>,
     /// Data files that go.
@@ -51,11 +71,15 @@ pub struct Commit {
 impl Commit {
     fn operation(&self) -> DeltaOperation {
         let mode = if self.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
-        DeltaOperation::Write { mode, partition_by: None, predicate: None }
+        match self.kind {
+            Kind::Write => DeltaOperation::Write { mode, partition_by: None, predicate: None },
+            Kind::Compact => DeltaOperation::Optimize { predicate: None, target_size: signed(TARGET_BYTES) },
+            Kind::Restore { version } => DeltaOperation::Restore { version: Some(version), datetime: None },
+        }
     }
 
     fn properties(&self) -> Result<CommitProperties> {
-        let mut info = HashMap::from([("medalha.run".to_owned(), Value::from(self.run.as_str()))]);
+        let mut info = HashMap::from([(RUN.to_owned(), Value::from(self.run.as_str()))]);
         if !self.followers.is_empty() {
             info.insert(FOLLOWERS.to_owned(), serde_json::to_value(&self.followers)?);
         }
@@ -69,9 +93,10 @@ impl Commit {
     }
 
     fn into_actions(self) -> Vec<Action> {
+        let data_change = self.kind != Kind::Compact;
         let mut actions: Vec<Action> = self.metadata.into_iter().collect();
-        actions.extend(self.removes.into_iter().map(Action::Remove));
-        actions.extend(self.adds.into_iter().map(Action::Add));
+        actions.extend(self.removes.into_iter().map(|remove| Action::Remove(Remove { data_change, ..remove })));
+        actions.extend(self.adds.into_iter().map(|add| Action::Add(Add { data_change, ..add })));
         actions.extend(self.changes.into_iter().map(Action::Cdc));
         actions
     }
@@ -88,7 +113,7 @@ impl LakeTable {
         let run = commit.run.clone();
         self.commit_alone(commit).await?;
         for follower in followers {
-            self.follow(lake, follower, &run).await?;
+            self.follow(lake, self.version(), follower, &run).await?;
         }
         Ok(())
     }
@@ -107,8 +132,9 @@ impl LakeTable {
         self.set_state(finished.snapshot())
     }
 
-    async fn follow(&self, lake: &Lake, follower: Follower, run: &str) -> Result<()> {
-        let version = self.version_position();
+    /// Lets a follower take over what the commit of a version carries for it.
+    async fn follow(&self, lake: &Lake, version: u64, follower: Follower, run: &str) -> Result<()> {
+        let version = signed(version);
         let mut table = lake
             .open(&follower.table)
             .await?
@@ -126,27 +152,61 @@ impl LakeTable {
         table.commit_alone(commit).await
     }
 
-    /// Applies what the table's newest commit left to its followers, where a run ended in between.
+    /// Applies what the newest commit of a run left to its followers, where the run ended in between; tells of commits that
+    /// another program made since.
     ///
     /// # Errors
     /// When a log cannot be read or a follower cannot commit.
     pub async fn catch_up(&self, lake: &Lake) -> Result<()> {
-        let entry = self.delta().log_store().read_commit_entry(self.version()).await.at(&self.name)?;
-        let Some(info) = entry.as_deref().and_then(commit_info) else { return Ok(()) };
-        let Some(followers) = info.get(FOLLOWERS) else { return Ok(()) };
-        let followers: Vec<Follower> = serde_json::from_value(followers.clone()).at(&self.name)?;
-        let run = info.get("medalha.run").and_then(Value::as_str).unwrap_or_default();
-        for follower in followers {
-            self.follow(lake, follower, run).await?;
+        let Some((version, entry)) = self.newest_own().await? else { return Ok(()) };
+        let run = entry.run().unwrap_or_default();
+        for follower in entry.followers().at(&self.name)? {
+            self.follow(lake, version, follower, run).await?;
         }
         Ok(())
     }
+
+    /// The newest commit that this program made, as far as the log tells.
+    async fn newest_own(&self) -> Result<Option<(u64, LogEntry)>> {
+        for version in (0..=self.version()).rev() {
+            let Some(entry) = self.log_entry(version).await? else { break };
+            if !entry.is_foreign() {
+                return Ok(Some((version, entry)));
+            }
+            tracing::warn!(
+                "{}: version {version} ({}) was not written by a run; `pipeline fsck` says more",
+                self.name,
+                entry.operation()
+            );
+        }
+        Ok(None)
+    }
+
+    /// The followers that have not yet taken over what the newest commit of a run carries for them.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub async fn waiting_followers(&self, lake: &Lake) -> Result<Vec<String>> {
+        let Some((version, entry)) = self.newest_own().await? else { return Ok(Vec::new()) };
+        let mut waiting = Vec::new();
+        for follower in entry.followers().at(&self.name)? {
+            let done = match lake.open(&follower.table).await? {
+                Some(table) => table.position(&self.name).await?,
+                None => None,
+            };
+            if done.is_none_or(|done| done < signed(version)) {
+                waiting.push(follower.table);
+            }
+        }
+        Ok(waiting)
+    }
 }
 
-/// The commit info among the actions of a log entry.
-fn commit_info(entry: &[u8]) -> Option<Value> {
-    entry.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut action: Value = serde_json::from_slice(line).ok()?;
-        action.get_mut("commitInfo").map(Value::take)
-    })
+impl LogEntry {
+    fn followers(&self) -> Result<Vec<Follower>> {
+        match self.value(FOLLOWERS) {
+            Some(followers) => Ok(serde_json::from_value(followers.clone())?),
+            None => Ok(Vec::new()),
+        }
+    }
 }

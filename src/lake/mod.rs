@@ -15,10 +15,13 @@ use url::Url;
 use crate::error::{Error, Place, Result};
 
 mod changes;
+mod clean;
 mod commit;
+mod compact;
 mod durable;
 mod history;
 mod lease;
+mod log;
 mod lookup;
 mod reader;
 mod rewrite;
@@ -28,11 +31,14 @@ mod writer;
 
 pub use deltalake::kernel::{Add, AddCDCFile, Remove};
 
-pub use changes::{Changed, changed_rows};
-pub use commit::{Commit, Follower};
+pub use changes::{Changed, changed_rows, has_changed};
+pub use clean::{Needed, Waste};
+pub use commit::{Commit, Follower, Kind};
+pub use compact::{compact, small_files};
 pub use durable::DurableStore;
 pub use history::TableVersion;
 pub use lease::Lease;
+pub use log::{Log, LogEntry};
 pub use lookup::{KeySet, Match, hash_keys, lookup};
 pub use reader::{RowGroup, read_file, row_groups};
 pub use rewrite::{Rewrite, change_file, rewrite_without};
@@ -155,7 +161,7 @@ impl Lake {
         match builder.load().await {
             Ok(table) => Ok(Some(LakeTable::new(name, table)?)),
             Err(DeltaTableError::NotATable(_)) if version.is_none() => Ok(None),
-            Err(error) => Err(Error::from(error).at(name)),
+            Err(error) => Err(Error::from(error).at(name).hint("`pipeline fsck` says what is missing or broken")),
         }
     }
 

@@ -11,6 +11,7 @@ use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Action, Add, LogicalFileView, MetadataExt, Remove, new_metadata};
 use deltalake::table::state::DeltaTableState;
 use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Store, TableSpec};
 use crate::error::{Place, Result};
@@ -130,6 +131,16 @@ impl LakeTable {
     /// When the snapshot is not loaded.
     pub fn row_count(&self) -> Result<u64> {
         Ok(self.files()?.iter().filter_map(|file| file.rows).sum())
+    }
+
+    /// What tells the table from one that was made anew under its name, as a position, see [`super::Commit`].
+    ///
+    /// # Errors
+    /// When the snapshot is not loaded.
+    pub fn identity(&self) -> Result<i64> {
+        let id = self.table.snapshot().at(&self.name)?.metadata().id();
+        // Positions are not negative in Delta.
+        Ok((xxh3_64(id.as_bytes()) >> 1) as i64)
     }
 
     /// How far the table has come with an input: what a commit recorded under this name, see [`super::Commit`].

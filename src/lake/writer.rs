@@ -18,6 +18,8 @@ const ROW_GROUP_ROWS: usize = 128 * 1024;
 const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a data file, after which the next one begins.
 const FILE_ROWS: usize = 1024 * 1024;
+/// Bytes on disk that a data file should have: what is rewritten together.
+pub(super) const TARGET_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes in memory, before encoding, of a data file, after which the next one begins.
 const FILE_BYTES: usize = 256 * 1024 * 1024;
 /// A bloom filter's chance of a wrong yes: an increment asks for thousands of keys, and one wrong yes reads a row group.
@@ -142,7 +144,7 @@ impl TableWriter {
 }
 
 /// The schema of a table's data files: Parquet needs no comments.
-fn file_schema(spec: &TableSpec) -> SchemaRef {
+pub(super) fn file_schema(spec: &TableSpec) -> SchemaRef {
     let fields = spec.arrow_schema();
     let plain = fields.fields().iter().map(|field| field.as_ref().clone().with_metadata(Default::default()));
     Arc::new(arrow::datatypes::Schema::new(plain.collect::<Vec<_>>()))

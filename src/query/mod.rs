@@ -62,6 +62,22 @@ impl Reader {
         Ok(Self { versions, ..now })
     }
 
+    /// Reads the lake as a release has it, which is named by its number or by a time that it was the newest at.
+    ///
+    /// # Errors
+    /// Wrong use when there is no such release, or when a single table's version is given.
+    pub async fn at_release(&self, release: &AsOf) -> Result<Self> {
+        let versions = match release {
+            AsOf::Release(release) => Versions::of_release(self, *release).await?,
+            AsOf::Time(time) => Versions::of_time(self, *time).await?,
+            AsOf::Version { table, version } => {
+                return Err(Error::usage(format!("'{table}@{version}' is a table's version, not a release"))
+                    .hint("`pipeline release list` shows the releases"));
+            }
+        };
+        Ok(Self { versions, ..self.clone() })
+    }
+
     /// The lake that is read.
     pub fn lake(&self) -> &Lake {
         &self.lake
@@ -95,11 +111,19 @@ impl Reader {
         }
     }
 
-    /// The error for a version that is newer than all; `None` where something else is wrong.
+    /// The error for a version that is newer than all, or that maintenance has taken away; `None` where something else is
+    /// wrong.
     async fn no_version(&self, name: &str, version: u64) -> Option<Error> {
         let newest = self.lake.open(name).await.ok()??.version();
-        let error = Error::usage(format!("{name} has no version {version}"));
-        (version > newest).then(|| error.hint(format!("the newest is {newest}")))
+        if version > newest {
+            let error = Error::usage(format!("{name} has no version {version}"));
+            return Some(error.hint(format!("the newest is {newest}")));
+        }
+        let missing = self.lake.log(name).await.ok()?.missing(version);
+        let error = Error::usage(format!("{name}: version {version} can no longer be read"));
+        (!missing.is_empty()).then(|| {
+            error.hint("maintenance keeps the newest release, pinned ones (`pipeline release pin`), and --keep")
+        })
     }
 
     /// Opens a table that must be there.

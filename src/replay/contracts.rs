@@ -6,6 +6,7 @@ use deltalake::datafusion::scalar::ScalarValue;
 use serde::Deserialize;
 
 use crate::contract::Files;
+use crate::engine::Limits;
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Lake};
 use crate::ops::{self, ContractRow};
@@ -43,6 +44,20 @@ struct Hash {
 struct Stored {
     path: String,
     text: String,
+}
+
+/// The hash of the newest release's contracts.
+///
+/// # Errors
+/// When `ops.releases` cannot be read.
+pub async fn newest(lake: &Lake) -> Result<Option<String>> {
+    let reader = Reader::new(lake.clone(), Limits::default());
+    if lake.open(&ops::releases().name).await?.is_none() {
+        return Ok(None);
+    }
+    let sql = "SELECT contracts FROM ops.releases ORDER BY release DESC LIMIT 1";
+    let found: Vec<Hash> = reader.select(sql, &Values::default()).await?;
+    Ok(found.into_iter().find_map(|found| found.contracts))
 }
 
 /// The contracts that a release was computed by.

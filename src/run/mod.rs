@@ -17,11 +17,13 @@ use crate::variables::Variables;
 use crate::{bronze, gold, silver};
 
 mod plan;
+mod publish;
 mod record;
 mod report;
 mod retry;
 mod select;
 
+pub use publish::{is_published, publish, versions};
 pub use report::{ExpectationReport, RunReport, Status, TableReport, Why};
 pub use select::selected;
 
@@ -29,6 +31,20 @@ pub use select::selected;
 pub const CONTRACT: &str = "contract";
 /// The position under which a bronze table records its newest batch.
 pub const BATCH: &str = "batch";
+
+/// The position under which a bronze table records the version that last took batches out of it.
+pub const RESTORED: &str = "restored";
+
+/// The position under which a table records which table it has read as this input: one that was deleted and made anew
+/// counts its versions from 0 again.
+pub fn identity_of(input: &str) -> String {
+    format!("{input}#table")
+}
+
+/// The position under which a table records the input's [`RESTORED`] that it has seen.
+pub fn restored_of(input: &str) -> String {
+    format!("{input}#restored")
+}
 
 /// What a run tells while it works.
 #[derive(Debug, Clone)]
@@ -89,8 +105,9 @@ pub struct Run {
     pub id: String,
     /// Who is told of its progress.
     pub progress: Progress,
+    /// Compute silver and gold anew from bronze.
+    pub full_refresh: bool,
     started: DateTime<Utc>,
-    full_refresh: bool,
     committed: Mutex<HashSet<String>>,
 }
 

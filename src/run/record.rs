@@ -1,17 +1,16 @@
-//! Records what a run did in the tables of `ops`, and publishes releases.
+//! Records what a run did in the tables of `ops`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use chrono::Utc;
-use serde::Serialize;
 
+use super::publish::{is_published, publish, versions};
 use super::{Run, TableReport};
 use crate::contract::{Definition, Severity, Table};
 use crate::error::{Error, Result};
-use crate::lake::{Commit, Follower, TableSpec, signed};
-use crate::ops::{self, ExpectationRow, ReleaseRow, RunRow};
-use crate::replay::contracts;
+use crate::lake::{Commit, Follower, signed};
+use crate::ops::{self, ExpectationRow, RunRow};
 
 impl Run {
     /// What a table's expectations found, for its commit to carry.
@@ -50,16 +49,18 @@ impl Run {
             rows.push(self.run_row(report).await?);
         }
         if !rows.is_empty() {
-            self.append(&ops::runs(), &rows, BTreeMap::new()).await?;
+            let adds = ops::write(&self.lake, &ops::runs(), &rows).await?;
+            let mut table = self.lake.open_or_create(&ops::runs()).await?;
+            table.commit(&self.lake, Commit { adds, run: self.id.clone(), ..Commit::default() }).await?;
         }
         if !succeeded || (rows.is_empty() && !whole) {
             return Ok(None);
         }
-        let versions = self.versions().await?;
-        if rows.is_empty() && self.is_published(&versions).await? {
+        let versions = versions(&self.lake).await?;
+        if rows.is_empty() && is_published(&self.lake, &versions).await? {
             return Ok(None);
         }
-        self.publish(versions).await.map(Some)
+        publish(&self.lake, &self.id, versions, Some(&self.project.files)).await.map(Some)
     }
 
     async fn run_row(&self, report: &TableReport) -> Result<RunRow> {
@@ -82,55 +83,5 @@ impl Run {
             started_at: self.started_micros(),
             ended_at: Utc::now().timestamp_micros(),
         })
-    }
-
-    /// The versions that all tables of the lake have now, those of ops aside.
-    async fn versions(&self) -> Result<BTreeMap<String, i64>> {
-        let mut versions = BTreeMap::new();
-        for name in self.lake.tables()?.into_iter().filter(|name| !name.starts_with("ops.")) {
-            if let Some(table) = self.lake.open(&name).await? {
-                versions.insert(name, signed(table.version()));
-            }
-        }
-        Ok(versions)
-    }
-
-    /// Whether the newest release has these versions.
-    async fn is_published(&self, versions: &BTreeMap<String, i64>) -> Result<bool> {
-        let Some(releases) = self.lake.open(&ops::releases().name).await? else { return Ok(versions.is_empty()) };
-        for (table, version) in versions {
-            if releases.position(table).await? != Some(*version) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Publishes versions as a release; the commit records them as positions too, where they are found without reading.
-    async fn publish(&self, versions: BTreeMap<String, i64>) -> Result<i64> {
-        let spec = ops::releases();
-        let releases = self.lake.open_or_create(&spec).await?;
-        // Each release is one commit, and creating the table is the commit before the first.
-        let release = signed(releases.version()) + 1;
-        // Not when the run began: until now, readers could not see what it holds.
-        let published_at = Utc::now().timestamp_micros();
-        let contracts = contracts::store(&self.lake, &self.project.files, &self.id, published_at).await?;
-        let row = |(table, version): (&String, &i64)| ReleaseRow {
-            release,
-            run: self.id.clone(),
-            table: table.clone(),
-            version: *version,
-            contracts: contracts.clone(),
-            published_at,
-        };
-        let rows: Vec<ReleaseRow> = versions.iter().map(row).collect();
-        self.append(&spec, &rows, versions).await?;
-        Ok(release)
-    }
-
-    async fn append<T: Serialize>(&self, spec: &TableSpec, rows: &[T], positions: BTreeMap<String, i64>) -> Result<()> {
-        let adds = ops::write(&self.lake, spec, rows).await?;
-        let mut table = self.lake.open_or_create(spec).await?;
-        table.commit(&self.lake, Commit { adds, positions, run: self.id.clone(), ..Commit::default() }).await
     }
 }

@@ -26,6 +26,8 @@ pub enum Why {
     UnknownChanges,
     /// The user asked for what is in quarantine.
     Retry,
+    /// An input lost batches that the table has seen.
+    InputRestored,
 }
 
 impl Why {
@@ -38,6 +40,7 @@ impl Why {
             Why::NewInput => "new input",
             Why::UnknownChanges => "changes unknown",
             Why::Retry => "quarantine retried",
+            Why::InputRestored => "input restored",
         }
     }
 }

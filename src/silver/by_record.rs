@@ -15,7 +15,7 @@ use crate::contract::{Definition, Table, TableName};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::lake::{LakeTable, TableSpec};
-use crate::run::{BATCH, CONTRACT, Run, TableReport, Why};
+use crate::run::{BATCH, CONTRACT, RESTORED, Run, TableReport, Why, fingerprint, identity_of, restored_of};
 use crate::transform::{Counts, Transform};
 
 /// What a record's row leads through the SQL, in case it is set aside.
@@ -35,7 +35,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     let newest = bronze.position(BATCH).await?.unwrap_or_default();
     let target = run.lake.open_or_create(&TableSpec::of(table)).await?;
     target.catch_up(&run.lake).await?;
-    let why = run.why(table, &target).await?;
+    let why = why(run, table, &target, &bronze).await?;
     let done = target.position(&input.to_string()).await?.unwrap_or_default();
     if why == Why::NewInput && done >= newest {
         return Ok(TableReport::unchanged(table));
@@ -81,9 +81,13 @@ async fn write(run: &Run, table: &Table, work: Work) -> Result<TableReport> {
         return Err(Error::failed(format!("{}: not a by_record table", table.name)));
     };
     let Work { mut target, bronze, part, why, replace, seen } = work;
-    let anew = matches!(why, Why::First | Why::ContractChanged | Why::FullRefresh);
+    let anew = why != Why::NewInput && why != Why::Retry;
     let spec = TableSpec::of(table);
     let upsert = Upsert::new(&target, &spec, &table.key, sequence.as_deref());
+    let mut positions = positions(table, &bronze, seen.unwrap_or_default()).await?;
+    if seen.is_none() {
+        positions.remove(&bronze.name);
+    }
     let (transform, quarantine) = plan(run, table, input, bronze, part).await?;
     let (entrants, counts) = stream(&transform, &upsert, &quarantine).await?;
     transform.judge().stop_on_failure(&counts)?;
@@ -99,10 +103,55 @@ async fn write(run: &Run, table: &Table, work: Work) -> Result<TableReport> {
     }
     commit.followers.extend(set_aside.follower);
     commit.followers.extend(run.expectation_rows(table, &report).await?);
-    commit.positions = BTreeMap::from([(CONTRACT.to_owned(), crate::run::fingerprint(table))]);
-    commit.positions.extend(seen.map(|batch| (input.to_string(), batch)));
+    commit.positions = positions;
     run.commit(&mut target, commit).await?;
     Ok(report)
+}
+
+/// Why the table is refreshed; an input that is not the one that it was computed from is an error.
+async fn why(run: &Run, table: &Table, target: &LakeTable, bronze: &LakeTable) -> Result<Why> {
+    let why = run.why(table, target).await?;
+    if why == Why::FullRefresh || why == Why::First {
+        return Ok(why);
+    }
+    let known = target.position(&identity_of(&bronze.name)).await?;
+    let identity = bronze.identity()?;
+    let newest = bronze.position(BATCH).await?.unwrap_or_default();
+    let done = target.position(&bronze.name).await?.unwrap_or_default();
+    if known.is_some_and(|known| known != identity) || done > newest {
+        return Err(Error::failed(format!(
+            "{}: it has taken batch {done} of {}, of which only {newest} are there: the table, or the end of its log, \
+             was deleted",
+            table.name, bronze.name
+        ))
+        .hint("put it back from a backup; or compute anew from what is there with `pipeline run --full-refresh`"));
+    }
+    if why == Why::NewInput && was_restored(target, bronze).await? {
+        return Ok(Why::InputRestored);
+    }
+    Ok(why)
+}
+
+/// Whether batches that the table has seen were taken out of its input since.
+///
+/// # Errors
+/// When a log cannot be read.
+pub async fn was_restored(target: &LakeTable, bronze: &LakeTable) -> Result<bool> {
+    let restored = bronze.position(RESTORED).await?.unwrap_or_default();
+    Ok(restored != target.position(&restored_of(&bronze.name)).await?.unwrap_or_default())
+}
+
+/// What the table has seen once the commit lands.
+async fn positions(table: &Table, bronze: &LakeTable, newest: i64) -> Result<BTreeMap<String, i64>> {
+    let mut positions = BTreeMap::from([
+        (bronze.name.clone(), newest),
+        (identity_of(&bronze.name), bronze.identity()?),
+        (CONTRACT.to_owned(), fingerprint(table)),
+    ]);
+    if let Some(restored) = bronze.position(RESTORED).await? {
+        positions.insert(restored_of(&bronze.name), restored);
+    }
+    Ok(positions)
 }
 
 async fn plan(

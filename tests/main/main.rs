@@ -8,6 +8,7 @@ mod contract_change;
 mod crash;
 mod ingest;
 mod late_events;
+mod maintain;
 mod new_table;
 mod quarantine;
 mod replay;

@@ -1,0 +1,292 @@
+//! Care of a lake: few files instead of many small ones, checkpoints, and nothing that no reader needs.
+//!
+//! Each step is a commit, or takes away what is not needed: it may end after any of them, and the next one goes on there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use serde::Serialize;
+
+use crate::contract::{Definition, Project, Stage};
+use crate::engine::Limits;
+use crate::error::{Error, Result};
+use crate::gold::whole;
+use crate::lake::{Commit, Kind, Lake, LakeTable, Lease, Needed, TableSpec, Waste, compact, small_files};
+use crate::ops;
+use crate::problem::suggest;
+use crate::query::Reader;
+use crate::release::pinned_versions;
+use crate::run::{self, CONTRACT};
+use crate::silver::quarantine;
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// After how long no further step is begun.
+    pub budget: Option<Duration>,
+    /// How long a version can be read after a newer one took its place.
+    pub keep: Duration,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// What the engine may use.
+    pub limits: Limits,
+    /// These tables; all when empty.
+    pub tables: Vec<String>,
+}
+
+/// What was done to a table, or would be.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct TableCare {
+    /// The table.
+    pub table: String,
+    /// Small files that were rewritten.
+    pub compacted: u64,
+    /// The files that they became; none where that was only planned.
+    pub into: Option<u64>,
+    /// Whether it got a checkpoint.
+    pub checkpoint: bool,
+    /// Files of its log that were taken away.
+    pub log_files: u64,
+    /// Data files that were taken away.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What else is to be said of it.
+    pub note: Option<String>,
+}
+
+/// What was done.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// A row a table.
+    pub tables: Vec<TableCare>,
+    /// The release of the same rows in their new files.
+    pub release: Option<i64>,
+    /// Whether the budget was used up before all was done.
+    pub unfinished: bool,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// Maintenance under way.
+struct Care<'a> {
+    lake: &'a Lake,
+    project: Arc<Project>,
+    options: &'a Options,
+    id: String,
+    begun: Instant,
+    tables: Vec<TableCare>,
+}
+
+/// Takes care of tables.
+///
+/// # Errors
+/// When the lease is held, a table is not there, or storage fails; what was done until then stays.
+pub async fn maintain(lake: &Lake, project: Arc<Project>, options: &Options) -> Result<Report> {
+    let names = selected(lake, &project, options)?;
+    let tables = names.into_iter().map(|table| TableCare { table, ..TableCare::default() }).collect();
+    let id = uuid::Uuid::now_v7().to_string();
+    let mut care = Care { lake, project, options, id, begun: Instant::now(), tables };
+    let _lease = if options.dry_run { None } else { Some(Lease::take(lake)?) };
+    let release = if options.dry_run { None } else { care.rewrite().await? };
+    care.clean().await?;
+    let unfinished = care.is_over();
+    Ok(Report { tables: care.tables, release, unfinished, seconds: care.begun.elapsed().as_secs_f64() })
+}
+
+/// The tables, inputs before those that read them: what a table has seen of its inputs is brought up to date after them.
+fn selected(lake: &Lake, project: &Project, options: &Options) -> Result<Vec<String>> {
+    let all = lake.tables()?;
+    if all.is_empty() {
+        return Err(Error::usage("there is no table to take care of").hint("--lake says where the tables are"));
+    }
+    if let Some(unknown) = options.tables.iter().find(|name| !all.contains(name)) {
+        let error = Error::usage(format!("no table '{unknown}'"));
+        return Err(match suggest(unknown, all.iter().map(String::as_str)) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
+    }
+    let place = |name: &String| project.tables.iter().position(|table| table.name.to_string() == *name);
+    let mut names: Vec<String> =
+        all.into_iter().filter(|name| options.tables.is_empty() || options.tables.contains(name)).collect();
+    names.sort_by_key(|name| place(name).unwrap_or(project.tables.len()));
+    Ok(names)
+}
+
+impl Care<'_> {
+    /// Whether the time is used up.
+    fn is_over(&self) -> bool {
+        self.options.budget.is_some_and(|budget| self.begun.elapsed() >= budget)
+    }
+
+    /// Rewrites small files; if the newest release had all tables as they were, so has a new one.
+    async fn rewrite(&mut self) -> Result<Option<i64>> {
+        // What a killed run left to its followers must not be hidden by newer commits, nor its files be taken away.
+        for name in self.lake.tables()? {
+            if let Some(table) = self.lake.open(&name).await? {
+                table.catch_up(self.lake).await?;
+            }
+        }
+        let before = run::versions(self.lake).await?;
+        let was_published = run::is_published(self.lake, &before).await?;
+        for index in 0..self.tables.len() {
+            self.compact(index).await?;
+            self.advance(index).await?;
+        }
+        let after = run::versions(self.lake).await?;
+        if !was_published || before == after {
+            return Ok(None);
+        }
+        run::publish(self.lake, &self.id, after, None).await.map(Some)
+    }
+
+    async fn compact(&mut self, index: usize) -> Result<()> {
+        let name = self.tables[index].table.clone();
+        let Some(mut table) = self.lake.open(&name).await? else { return Ok(()) };
+        let Some(spec) = self.spec(&name) else {
+            self.tables[index].note = Some("not in the project: its files stay as they are".to_owned());
+            return Ok(());
+        };
+        if table.metadata_change(&spec)?.is_some() {
+            self.tables[index].note =
+                Some("its contract changed: its files stay until a run has computed it".to_owned());
+            return Ok(());
+        }
+        for files in small_files(&table)? {
+            if self.is_over() {
+                break;
+            }
+            let Some(commit) = compact(&table, &spec, &files).await? else { continue };
+            let care = &mut self.tables[index];
+            care.compacted += commit.removes.len() as u64;
+            *care.into.get_or_insert_default() += commit.adds.len() as u64;
+            table.commit(self.lake, Commit { run: self.id.clone(), ..commit }).await?;
+        }
+        Ok(())
+    }
+
+    /// Records that a derived table has seen its inputs' newest versions, where these changed nothing: so that runs need not
+    /// look through the commits in between, and their log can go.
+    async fn advance(&self, index: usize) -> Result<()> {
+        let name = &self.tables[index].table;
+        let Some(declared) = self.project.tables.iter().find(|table| table.name.to_string() == *name) else {
+            return Ok(());
+        };
+        if !matches!(declared.definition, Definition::ByKey { .. } | Definition::Whole { .. }) || self.is_over() {
+            return Ok(());
+        }
+        let Some(mut table) = self.lake.open(name).await? else { return Ok(()) };
+        let Some(inputs) = whole::open_inputs(self.lake, &declared.inputs()).await? else { return Ok(()) };
+        let mut is_behind = false;
+        for input in &inputs {
+            is_behind |= table.position(&input.name).await? != Some(input.version_position());
+        }
+        if !is_behind
+            || table.position(CONTRACT).await? != Some(run::fingerprint(declared))
+            || whole::news(&table, &inputs).await?.is_some()
+        {
+            return Ok(());
+        }
+        let positions = whole::positions(declared, &inputs)?;
+        let commit = Commit { kind: Kind::Compact, positions, run: self.id.clone(), ..Commit::default() };
+        table.commit(self.lake, commit).await
+    }
+
+    /// Checkpoints, then takes away what is not needed.
+    async fn clean(&mut self) -> Result<()> {
+        let pinned = kept(self.lake, self.options.limits).await?;
+        for index in 0..self.tables.len() {
+            if self.is_over() {
+                break;
+            }
+            let name = self.tables[index].table.clone();
+            let Some(table) = self.lake.open(&name).await? else { continue };
+            let needed = self.needed(&table, pinned.get(&name)).await?;
+            if self.options.dry_run {
+                self.plan(index, &table).await?;
+            } else {
+                self.checkpoint(index, &table, &needed).await?;
+            }
+            let waste = table.waste(self.lake, &needed).await?;
+            self.count(index, &waste);
+            if !self.options.dry_run {
+                table.clean(waste).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What would be rewritten.
+    async fn plan(&mut self, index: usize, table: &LakeTable) -> Result<()> {
+        let care = &mut self.tables[index];
+        care.compacted = small_files(table)?.iter().map(|files| files.len() as u64).sum();
+        care.checkpoint =
+            table.version() > 0 && !self.lake.log(&table.name).await?.checkpoints.contains_key(&table.version());
+        Ok(())
+    }
+
+    /// Pinned versions first: where readers begin is what is written last.
+    async fn checkpoint(&mut self, index: usize, table: &LakeTable, needed: &Needed) -> Result<()> {
+        let is_missing = !self.lake.log(&table.name).await?.checkpoints.contains_key(&table.version());
+        let bare = table.unsecured(self.lake, needed).await?;
+        for version in &bare {
+            if let Some(old) = self.lake.open_at(&table.name, *version).await? {
+                old.checkpoint().await?;
+            }
+        }
+        if table.version() > 0 && (is_missing || !bare.is_empty()) {
+            table.checkpoint().await?;
+            self.tables[index].checkpoint = true;
+        }
+        Ok(())
+    }
+
+    /// What is still needed of a table.
+    async fn needed(&self, table: &LakeTable, pinned: Option<&BTreeSet<u64>>) -> Result<Needed> {
+        let now = Utc::now();
+        let mut changes_after: Option<u64> = None;
+        for user in self.project.tables.iter().filter(|user| user.name.stage != Stage::Bronze) {
+            let reads = user.inputs().iter().any(|input| input.to_string() == table.name);
+            let is_derived = matches!(user.definition, Definition::ByKey { .. } | Definition::Whole { .. });
+            if !reads || !is_derived {
+                continue;
+            }
+            let Some(user) = self.lake.open(&user.name.to_string()).await? else { continue };
+            let seen = user.position(&table.name).await?.and_then(|seen| u64::try_from(seen).ok());
+            changes_after = seen.map(|seen| changes_after.map_or(seen, |least| least.min(seen))).or(changes_after);
+        }
+        let since = now.checked_sub_signed(chrono::TimeDelta::from_std(self.options.keep).unwrap_or_default());
+        Ok(Needed { now, since: since.unwrap_or_default(), pinned: pinned.cloned().unwrap_or_default(), changes_after })
+    }
+
+    fn count(&mut self, index: usize, waste: &Waste) {
+        let care = &mut self.tables[index];
+        care.log_files = waste.log.len() as u64;
+        care.files = (waste.files.len() + waste.staged.len()) as u64;
+        care.bytes = waste.bytes;
+    }
+
+    /// What a table's files are written by: its contract, or the program itself.
+    fn spec(&self, name: &str) -> Option<TableSpec> {
+        let own = ops::all().into_iter().chain([quarantine::spec()]).find(|spec| spec.name == name);
+        own.or_else(|| self.project.tables.iter().find(|table| table.name.to_string() == name).map(TableSpec::of))
+    }
+}
+
+/// The versions that can be read whatever their age: those of the newest release, and of pinned ones.
+///
+/// # Errors
+/// When a table of `ops` cannot be read.
+pub async fn kept(lake: &Lake, limits: Limits) -> Result<BTreeMap<String, BTreeSet<u64>>> {
+    let mut kept = pinned_versions(&Reader::new(lake.clone(), limits)).await?;
+    let Some(releases) = lake.open(&ops::releases().name).await? else { return Ok(kept) };
+    for name in lake.tables()? {
+        if let Some(version) = releases.position(&name).await?.and_then(|version| u64::try_from(version).ok()) {
+            kept.entry(name).or_default().insert(version);
+        }
+    }
+    Ok(kept)
+}

@@ -1,0 +1,201 @@
+//! `pipeline maintain`: fewer files, the same rows, and nothing taken away that somebody needs.
+
+use std::time::{Duration, Instant};
+
+use medalha::run::Options;
+use serde_json::{Value, json};
+
+use crate::harness::{Sandbox, assert_same};
+
+/// Delivers an increment: some exams, one of them once more with another body part.
+fn deliver(sandbox: &Sandbox, number: u32, exams: u32) {
+    let event = |id: u32, part: &str| {
+        json!({
+            "content": {"id": id, "body_part": part, "labels": [{"classification": "mass", "value": id % 2 == 0}]},
+            "publication_timestamp": 1_700_000_000 + number,
+        })
+    };
+    let first = number * exams;
+    let mut events: Vec<Value> = (first..first + exams).map(|id| event(id, "CHEST")).collect();
+    events.push(event(first / 2, "HAND"));
+    sandbox.deliver(&format!("exam/{number:05}.json"), Value::from(events).to_string());
+}
+
+fn increments(sandbox: &Sandbox, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        deliver(sandbox, number, 3);
+        sandbox.run_in_process(&Options::default());
+    }
+}
+
+fn maintain(sandbox: &Sandbox, args: &[&str]) -> Value {
+    sandbox.expect(0, &[&["maintain", "--format", "json"], args].concat()).json()
+}
+
+fn rows(sandbox: &Sandbox) -> Vec<(String, Vec<Value>)> {
+    let names = sandbox.tables(&["bronze", "silver", "gold", "ops"]);
+    let names = names.into_iter().filter(|name| name != "ops.releases");
+    names.map(|name| (name.clone(), sandbox.rows(&name))).collect()
+}
+
+fn assert_rows_are(sandbox: &Sandbox, before: &[(String, Vec<Value>)], what: &str) {
+    for (table, before) in before {
+        assert_same(&sandbox.rows(table), before, &format!("{what}: {table}"));
+    }
+}
+
+fn total(report: &Value, column: &str) -> u64 {
+    report["tables"].as_array().unwrap().iter().filter_map(|row| row[column].as_u64()).sum()
+}
+
+#[test]
+fn the_same_rows_in_fewer_files_and_no_news_for_anyone() {
+    let sandbox = Sandbox::new();
+    increments(&sandbox, 0..6);
+    let before = rows(&sandbox);
+    let files = sandbox.table("silver.exams", None).files().unwrap().len();
+    let planned = sandbox.listing();
+    let plan = maintain(&sandbox, &["--dry-run"]);
+    sandbox.assert_files_are(&planned, "a dry run");
+    let report = maintain(&sandbox, &[]);
+    assert_eq!(total(&plan, "compacted"), total(&report, "compacted"), "{plan}\n{report}");
+    assert!(total(&report, "compacted") > 0 && report["release"].is_i64(), "{report}");
+    assert!(sandbox.table("silver.exams", None).files().unwrap().len() < files);
+    assert_rows_are(&sandbox, &before, "after maintain");
+    // Nothing is new for a run, and nothing is left to do.
+    sandbox.assert_up_to_date();
+    let versions = sandbox.versions();
+    let again = maintain(&sandbox, &[]);
+    assert_eq!(sandbox.versions(), versions, "a second maintain commits nothing: {again}");
+    // The next increment is one: keys are found in the new files, and derived tables take only what is new.
+    increments(&sandbox, 6..7);
+    let fresh = Sandbox::new();
+    (0..7).for_each(|number| deliver(&fresh, number, 3));
+    fresh.run();
+    sandbox.assert_same_rows(&fresh, "maintained or not");
+    sandbox.assert_up_to_date();
+}
+
+#[test]
+fn what_is_old_goes_and_what_is_pinned_stays() {
+    let sandbox = Sandbox::new();
+    increments(&sandbox, 0..3);
+    let old = ["bronze.exam_events", "silver.exams", "gold.label_completeness"]
+        .map(|table| (table, sandbox.table(table, None).version(), sandbox.rows(table)));
+    sandbox.expect(0, &["release", "pin", "3", "--why", "a training set"]);
+    increments(&sandbox, 3..8);
+    let before = rows(&sandbox);
+    std::fs::write(sandbox.path("lake/silver/exams/left-by-a-killed-run.parquet"), "").unwrap();
+    std::fs::write(sandbox.path("lake/silver/exams/unfinished.parquet#17"), "").unwrap();
+    let report = maintain(&sandbox, &["--keep", "0s"]);
+    assert!(total(&report, "files") > 0 && total(&report, "log_files") > 0, "{report}");
+    for gone in ["left-by-a-killed-run.parquet", "unfinished.parquet#17", "_delta_log/00000000000000000000.json"] {
+        assert!(!sandbox.path("lake/silver/exams").join(gone).exists(), "{gone}");
+    }
+    assert_rows_are(&sandbox, &before, "after maintain");
+    for (table, version, rows) in old {
+        assert_same(&sandbox.rows_at(table, Some(version)), &rows, &format!("pinned {table}"));
+    }
+    let read = |release: &str| sandbox.pipeline(&["query", "SELECT COUNT(*) FROM silver.exams", "--as-of", release]);
+    assert_eq!(read("3").code, Some(0), "{}", read("3").stderr);
+    assert_eq!(read("5").code, Some(2), "{}", read("5").stderr);
+    assert!(read("5").stderr.contains("can no longer be read"), "{}", read("5").stderr);
+    // All positions are there without the entries that first had them.
+    sandbox.assert_up_to_date();
+    let files = sandbox.listing();
+    maintain(&sandbox, &["--keep", "0s"]);
+    sandbox.assert_files_are(&files, "a second maintain");
+    sandbox.expect(0, &["release", "unpin", "3"]);
+    let report = maintain(&sandbox, &["--keep", "0s"]);
+    assert!(total(&report, "files") > 0, "{report}");
+    assert_rows_are(&sandbox, &before, "after unpinning");
+}
+
+#[test]
+fn what_a_derived_table_has_not_read_stays() {
+    let sandbox = Sandbox::new();
+    increments(&sandbox, 0..2);
+    for number in 2..7 {
+        deliver(&sandbox, number, 3);
+        sandbox.run_with(&["--stage", "bronze"]);
+        sandbox.run_with(&["--select", "silver.exams"]);
+    }
+    let seen = sandbox.table("silver.exams", None).version();
+    maintain(&sandbox, &["--keep", "0s"]);
+    let report = sandbox.run();
+    let of = |name: &str| report["tables"].as_array().unwrap().iter().find(|row| row["table"] == name).unwrap().clone();
+    assert!(sandbox.table("silver.exams", None).version() > seen, "it was compacted");
+    let causes: Vec<Value> = sandbox
+        .tables(&["gold"])
+        .iter()
+        .map(|name| of(name)["why"].clone())
+        .filter(|why| *why == "unknown-changes")
+        .collect();
+    assert!(causes.is_empty(), "increments, not all anew: {report}");
+    let fresh = Sandbox::new();
+    (0..7).for_each(|number| deliver(&fresh, number, 3));
+    fresh.run();
+    sandbox.assert_same_rows(&fresh, "late readers");
+}
+
+#[test]
+fn a_budget_ends_it_and_the_next_goes_on() {
+    let sandbox = Sandbox::new();
+    increments(&sandbox, 0..5);
+    let before = rows(&sandbox);
+    let report = maintain(&sandbox, &["--budget", "0s"]);
+    assert_eq!(report["unfinished"], true, "{report}");
+    assert_eq!(total(&report, "compacted"), 0, "{report}");
+    let report = maintain(&sandbox, &["--budget", "10m"]);
+    assert_eq!(report["unfinished"], false, "{report}");
+    assert!(total(&report, "compacted") > 0, "{report}");
+    assert_rows_are(&sandbox, &before, "after both");
+    sandbox.assert_up_to_date();
+}
+
+#[test]
+fn killed_wherever_it_stands() {
+    let sandbox = Sandbox::new();
+    increments(&sandbox, 0..5);
+    let before = rows(&sandbox);
+    for milliseconds in [20, 60, 100, 150, 200, 300, 400] {
+        let mut child = sandbox.command(&["maintain", "--keep", "0s"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert_rows_are(&sandbox, &before, "killed");
+    }
+    maintain(&sandbox, &["--keep", "0s"]);
+    sandbox.run();
+    sandbox.assert_up_to_date();
+}
+
+/// `MEDALHA_INCREMENTS` gives another number than 200; the times go to standard error.
+#[test]
+#[ignore = "takes minutes; its figures stand in the README"]
+fn many_increments_take_no_longer() {
+    let count: u32 = std::env::var("MEDALHA_INCREMENTS").map_or(200, |text| text.parse().unwrap());
+    let every: u32 = std::env::var("MEDALHA_MAINTAIN").map_or(100, |text| text.parse().unwrap());
+    let sandbox = Sandbox::new();
+    let mut times = Vec::new();
+    for number in 1..=count {
+        deliver(&sandbox, number, 10);
+        let begun = Instant::now();
+        sandbox.run();
+        times.push(begun.elapsed());
+        if number % every == 0 {
+            let begun = Instant::now();
+            maintain(&sandbox, &[]);
+            eprintln!("maintain after {number}: {:?}", begun.elapsed());
+        }
+    }
+    let median = |times: &[Duration]| {
+        let mut times = times.to_vec();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let steps: Vec<String> = times.chunks(10).map(|times| format!("{:.0?}", median(times))).collect();
+    eprintln!("medians of ten increments each: {steps:?}");
+    let (tenth, last) = (median(&times[5..15]), median(&times[times.len() - 10..]));
+    assert!(last <= 2 * tenth, "the tenth took {tenth:?}, the last {last:?}");
+}
