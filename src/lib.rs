@@ -28,6 +28,8 @@ pub mod run;
 pub mod replay;
 // Few files instead of many small ones, and nothing that no reader needs.
 pub mod maintain;
+// Rows of a person or an exam, gone from all versions.
+pub mod erase;
 // SQL over the lake, now or as it was.
 pub mod query;
 // Releases by name, and which are to be kept.

@@ -268,9 +268,57 @@ pub fn contracts() -> TableSpec {
     )
 }
 
+/// A row of `ops.erasures`: what was erased of a table, at whose request. Says nothing of whom.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErasureRow {
+    /// The erasure.
+    pub erasure: String,
+    /// What was erased, as contracts call it.
+    pub subject: String,
+    /// BLAKE3 of the identifier, keyed by what only the certificate has.
+    pub subject_hash: String,
+    /// The table.
+    pub table: String,
+    /// Rows that its newest version lacks since.
+    pub rows: i64,
+    /// Files of all versions that held rows.
+    pub files: i64,
+    /// The digest of the newest version's rows before.
+    pub digest_before: String,
+    /// The digest of its rows afterwards.
+    pub digest_after: String,
+    /// The releases up to this one lack rows since.
+    pub last_release: Option<i64>,
+    /// The user of the system who asked for it.
+    pub by: String,
+    /// When, microseconds since the epoch.
+    pub at: i64,
+}
+
+/// `ops.erasures`, what was erased.
+pub fn erasures() -> TableSpec {
+    spec(
+        "ops.erasures",
+        "What was erased of each table, in all its versions; nothing here says whom.",
+        vec![
+            text("erasure", true, "The erasure."),
+            text("subject", true, "What was erased, as contracts call it: exam."),
+            text("subject_hash", true, "BLAKE3 of the identifier, keyed by what only the certificate has."),
+            text("table", true, "The table."),
+            number("rows", true, "Rows that its newest version lacks since."),
+            number("files", true, "Files of all versions that held rows."),
+            text("digest_before", true, "The digest of the newest version's rows before."),
+            text("digest_after", true, "The digest of its rows afterwards."),
+            number("last_release", false, "The releases up to this one lack rows since."),
+            text("by", true, "The user of the system who asked for it."),
+            time("at", "When."),
+        ],
+    )
+}
+
 /// All tables of `ops`.
 pub fn all() -> Vec<TableSpec> {
-    vec![files(), expectations(), runs(), releases(), contracts(), pins()]
+    vec![files(), expectations(), runs(), releases(), contracts(), pins(), erasures()]
 }
 
 /// `ops.pins`, which releases are to be kept.

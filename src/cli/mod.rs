@@ -18,6 +18,7 @@ use crate::variables::Variables;
 mod catalog;
 mod check;
 mod describe;
+mod erase;
 mod generate;
 mod history;
 mod lineage;
@@ -92,6 +93,7 @@ enum Command {
     Query(query::QueryArgs),
     Replay(replay::ReplayArgs),
     Quarantine(quarantine::QuarantineArgs),
+    Erase(erase::EraseArgs),
     Maintain(maintain::MaintainArgs),
     Release(release::ReleaseArgs),
     Generate(generate::GenerateArgs),
@@ -112,6 +114,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Describe(args) => describe::describe(&cli.global, &args).await,
         Command::Lineage(args) => lineage::lineage(&cli.global, &args),
         Command::Query(args) => query::query(&cli.global, &args).await,
+        Command::Erase(args) => erase::erase(&cli.global, &args).await,
         Command::Quarantine(args) => quarantine::quarantine(&cli.global, &args).await,
         Command::Replay(args) => replay::replay(&cli.global, &args).await,
         Command::Maintain(args) => maintain::maintain(&cli.global, &args).await,

@@ -268,6 +268,7 @@ fn table(draft: &Draft<'_>, definition: Definition, inputs: &[String]) -> Table 
         description: draft.description.clone(),
         columns: draft.columns.clone(),
         key: draft.key.clone(),
+        subject: draft.subject.clone(),
         statistics: draft.statistics.clone(),
         expectations: draft.expectations.clone(),
         definition,

@@ -227,6 +227,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The columns of which one value is one row; empty for tables without a key.
     pub key: Vec<String>,
+    /// What one value of the key stands for, whose rows can be erased: `exam`.
+    pub subject: Option<String>,
     /// Columns with min and max in the Delta log: the key first, none twice.
     pub statistics: Vec<String>,
     /// Those of the `required` columns first.

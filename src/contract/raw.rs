@@ -55,6 +55,7 @@ pub(super) struct RawTable {
     pub sequence: Option<At<String>>,
     pub replace_by: Option<At<Vec<At<String>>>>,
     pub statistics: Vec<At<String>>,
+    pub subject: Option<At<String>>,
     pub columns: Vec<RawColumn>,
     pub expectations: Vec<RawExpectation>,
 }
@@ -128,6 +129,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         key: reader.names("key"),
         sequence: reader.optional("sequence"),
         replace_by: reader.names("replace_by"),
+        subject: reader.optional("subject"),
         statistics: reader.names("statistics").map_or_else(Vec::new, |at| at.value),
         columns: Vec::new(),
         expectations: Vec::new(),

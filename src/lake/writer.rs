@@ -48,6 +48,15 @@ impl FileWriter {
         Self::with(table.store(), schema, properties, Some(Vec::new()), "_change_data")
     }
 
+    /// A file like another one of a table: of its columns, in its folder.
+    ///
+    /// # Errors
+    /// When the writer's settings do not fit the table.
+    pub(super) fn like(table: &LakeTable, spec: &TableSpec, schema: SchemaRef, folder: &str) -> Result<Self> {
+        let statistics = spec.statistics.iter().filter(|name| schema.column_with_name(name).is_some());
+        Self::with(table.store(), schema.clone(), properties(spec)?, Some(statistics.cloned().collect()), folder)
+    }
+
     fn with(
         store: Store,
         schema: SchemaRef,

@@ -14,7 +14,7 @@ use crate::ops;
 use crate::query::{Reader, Values};
 
 pub use diff::{TableChange, diff};
-pub use pin::{Pinned, pin, pinned_releases, unpin};
+pub use pin::{Pinned, pin, pinned_releases, unpin, user};
 
 mod diff;
 mod pin;

@@ -99,7 +99,8 @@ async fn record(release: &Reader, action: &str, why: Option<&str>) -> Result<()>
     table.commit(lake, Commit { adds, ..Commit::default() }).await
 }
 
-fn user() -> String {
+/// The user of the system.
+pub fn user() -> String {
     let name = ["USER", "LOGNAME", "USERNAME"].into_iter().find_map(|name| std::env::var(name).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }

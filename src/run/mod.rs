@@ -140,11 +140,27 @@ impl Run {
     ///
     /// # Errors
     /// When the lease is held or the selection names no table. What failed of single tables is in the report.
-    pub async fn execute(mut self, options: &Options) -> Result<RunReport> {
+    pub async fn execute(self, options: &Options) -> Result<RunReport> {
+        // A wrong selection is told before a lease is asked for.
+        selected(&self.project, options)?;
+        let lease = Lease::take(&self.lake)?;
+        self.execute_under(&lease, options).await
+    }
+
+    /// Does the run under a lease that is held already.
+    ///
+    /// # Errors
+    /// As [`Run::execute`].
+    pub async fn execute_under(mut self, _lease: &Lease, options: &Options) -> Result<RunReport> {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
-        let _lease = Lease::take(&self.lake)?;
         self.walk(&tables, Work::Refresh).await
+    }
+
+    /// Another run of the same kind, which begins now.
+    pub fn again(&self) -> Self {
+        let progress = self.progress.clone();
+        Self::new(self.lake.clone(), self.project.clone(), self.inputs.clone(), self.limits, progress)
     }
 
     /// Works on tables, inputs before their users, and records what was done.

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
@@ -62,6 +63,28 @@ pub async fn retry(run: &Run, table: &Table) -> Result<TableReport> {
     target.catch_up(&run.lake).await?;
     let part = Part::Places(Places::open_of(&run.lake, &table.name.to_string()).await?);
     write(run, table, Work { target, bronze, part, why: Why::Retry, replace: Replace::All, seen: None }).await
+}
+
+/// The records of the table's input that lead to rows of some kind, those that are set aside too.
+///
+/// # Errors
+/// When a record cannot be read.
+pub async fn places(
+    run: &Run,
+    table: &Table,
+    wanted: &(dyn Fn(&RecordBatch) -> Result<BooleanArray> + Sync),
+) -> Result<Places> {
+    let mut places = Places::default();
+    let Definition::ByRecord { input, .. } = &table.definition else { return Ok(places) };
+    let Some(bronze) = run.lake.open(&input.to_string()).await? else { return Ok(places) };
+    let quarantine = Quarantine::nowhere(&run.lake, &table.name.to_string()).await?;
+    let transform = transform(run, table, input, bronze, Part::After(0), Arc::new(Mutex::new(quarantine))).await?;
+    for mut rows in transform.execute().await? {
+        while let Some(batch) = rows.try_next().await? {
+            places.extend(Places::of(&filter_record_batch(&batch, &wanted(&batch)?)?)?);
+        }
+    }
+    Ok(places)
 }
 
 /// What of the input is worked on, and what it replaces.
@@ -161,14 +184,23 @@ async fn plan(
     bronze: LakeTable,
     part: Part,
 ) -> Result<(Transform, SharedQuarantine)> {
-    let payload = run.payload_of(input)?;
     let quarantine = Quarantine::open(&run.lake, &table.name.to_string(), &run.id, run.started_micros()).await?;
     let quarantine: SharedQuarantine = Arc::new(Mutex::new(quarantine));
-    let records = Records::of(bronze, payload, part, quarantine.clone()).await?;
+    Ok((transform(run, table, input, bronze, part, quarantine.clone()).await?, quarantine))
+}
+
+async fn transform(
+    run: &Run,
+    table: &Table,
+    input: &TableName,
+    bronze: LakeTable,
+    part: Part,
+    quarantine: SharedQuarantine,
+) -> Result<Transform> {
+    let records = Records::of(bronze, run.payload_of(input)?, part, quarantine).await?;
     let ctx = run.session_with_references(table.references())?;
     engine::register(&ctx, &input.to_string(), records.table(run.limits.threads)?)?;
-    let transform = Transform::plan(&ctx, table, &CARRIED).await?;
-    Ok((transform, quarantine))
+    Transform::plan(&ctx, table, &CARRIED).await
 }
 
 /// Runs the SQL in as many tasks as it has streams; rows that pass enter the upsert, the others are set aside.

@@ -7,6 +7,7 @@ mod cli;
 mod contract_change;
 mod crash;
 mod ingest;
+mod erase;
 mod late_events;
 mod maintain;
 mod new_table;

@@ -74,7 +74,7 @@ pub fn spec() -> TableSpec {
 /// Collects the rows that one run sets aside for one table.
 pub struct Quarantine {
     table: LakeTable,
-    writer: TableWriter,
+    writer: Option<TableWriter>,
     for_table: String,
     run: String,
     at: i64,
@@ -91,7 +91,7 @@ impl Quarantine {
     pub async fn open(lake: &Lake, for_table: &str, run: &str, at: i64) -> Result<Self> {
         let spec = spec();
         let table = lake.open_or_create(&spec).await?;
-        let writer = TableWriter::new(&table, &spec);
+        let writer = Some(TableWriter::new(&table, &spec));
         Ok(Self {
             table,
             writer,
@@ -102,6 +102,21 @@ impl Quarantine {
             unreadable: 0,
             places: HashSet::new(),
         })
+    }
+
+    /// A quarantine that keeps nothing, for whoever only looks at records.
+    ///
+    /// # Errors
+    /// As [`Quarantine::open`].
+    pub async fn nowhere(lake: &Lake, for_table: &str) -> Result<Self> {
+        Ok(Self { writer: None, ..Self::open(lake, for_table, "", 0).await? })
+    }
+
+    async fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        match &mut self.writer {
+            Some(writer) => writer.write(rows).await,
+            None => Ok(()),
+        }
     }
 
     /// Counts records that never became rows.
@@ -180,7 +195,7 @@ impl Quarantine {
             new_null_array(&DataType::Utf8, rows),
             Arc::new(at),
         ];
-        self.writer.write(&RecordBatch::try_new(spec().arrow_schema(), columns)?).await
+        self.write(&RecordBatch::try_new(spec().arrow_schema(), columns)?).await
     }
 
     /// Ends the collection.
@@ -191,11 +206,14 @@ impl Quarantine {
         let replaced = replace::replaced(&self.table, &self.for_table, replace).await?;
         for rows in &replaced.taken {
             if let Some(kept) = replace::kept(rows, &self.places, &self.run)? {
-                self.writer.write(&kept).await?;
+                self.write(&kept).await?;
             }
         }
-        let mut follower =
-            Follower { table: QUARANTINE.to_owned(), adds: self.writer.close().await?, removes: replaced.removes };
+        let adds = match self.writer {
+            Some(writer) => writer.close().await?,
+            None => Vec::new(),
+        };
+        let mut follower = Follower { table: QUARANTINE.to_owned(), adds, removes: replaced.removes };
         follower.adds.extend(replaced.adds);
         let follower = (!follower.adds.is_empty() || !follower.removes.is_empty()).then_some(follower);
         Ok(SetAside { rows: self.rows, unreadable: self.unreadable, follower })

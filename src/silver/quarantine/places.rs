@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use xxhash_rust::xxh3::xxh3_64;
@@ -44,6 +44,23 @@ impl Places {
             }
         }
         Ok(places)
+    }
+
+    /// The places of some rows, with columns as in bronze.
+    ///
+    /// # Errors
+    /// When a column is missing; a defect.
+    pub fn of(rows: &RecordBatch) -> Result<Self> {
+        let column = |name: &str| rows.column_by_name(name).ok_or_else(|| no(name));
+        let batches = column("_batch")?.as_primitive::<Int64Type>();
+        let hashes = hashes([column("_source")?, column("_row")?, column("_batch")?])?;
+        Ok(Self { batches: batches.iter().flatten().collect(), hashes: hashes.into_iter().collect() })
+    }
+
+    /// Adds others.
+    pub fn extend(&mut self, others: Self) {
+        self.batches.extend(others.batches);
+        self.hashes.extend(others.hashes);
     }
 
     /// Whether there are none.
