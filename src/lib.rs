@@ -26,6 +26,10 @@ pub mod engine;
 pub mod run;
 // Few files instead of many small ones, and nothing that no reader needs.
 pub mod maintain;
+// Whether logs, files, positions and releases are whole.
+pub mod fsck;
+// A table or a release as it was, as a new commit.
+pub mod restore;
 // SQL over the lake, now or as it was.
 pub mod query;
 // Releases by name, and which are to be kept.

@@ -43,7 +43,13 @@ pub struct MaintainArgs {
 /// # Errors
 /// When another run holds the lease, a table is not there, or storage fails.
 pub async fn maintain(global: &Global, args: &MaintainArgs) -> Result<()> {
-    let options = Options { budget: args.budget, keep: args.keep, dry_run: args.dry_run, tables: args.tables.clone() };
+    let options = Options {
+        budget: args.budget,
+        keep: args.keep,
+        dry_run: args.dry_run,
+        limits: global.limits(),
+        tables: args.tables.clone(),
+    };
     let report = care(&global.lake()?, global.project()?, &options).await?;
     match args.format {
         Format::Json => output::print_json(&report),

@@ -18,6 +18,7 @@ use crate::variables::Variables;
 mod catalog;
 mod check;
 mod describe;
+mod fsck;
 mod generate;
 mod history;
 mod lineage;
@@ -25,6 +26,7 @@ mod maintain;
 mod output;
 mod query;
 mod release;
+mod restore;
 mod rows;
 mod run;
 mod status;
@@ -89,6 +91,8 @@ enum Command {
     Lineage(lineage::LineageArgs),
     Query(query::QueryArgs),
     Maintain(maintain::MaintainArgs),
+    Fsck(fsck::FsckArgs),
+    Restore(restore::RestoreArgs),
     Release(release::ReleaseArgs),
     Generate(generate::GenerateArgs),
 }
@@ -109,6 +113,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Lineage(args) => lineage::lineage(&cli.global, &args),
         Command::Query(args) => query::query(&cli.global, &args).await,
         Command::Maintain(args) => maintain::maintain(&cli.global, &args).await,
+        Command::Fsck(args) => fsck::fsck(&cli.global, &args).await,
+        Command::Restore(args) => restore::restore(&cli.global, &args).await,
         Command::Release(args) => release::release(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }

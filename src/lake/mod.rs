@@ -39,7 +39,7 @@ pub use history::TableVersion;
 pub use lease::Lease;
 pub use log::{Log, LogEntry};
 pub use lookup::{KeySet, Match, hash_keys, lookup};
-pub use reader::{RowGroup, read_file, row_groups};
+pub use reader::{RowGroup, file_rows, read_file, row_groups};
 pub use rewrite::{Rewrite, change_file, rewrite_without};
 pub use spec::TableSpec;
 pub use table::{DataFile, LakeTable, signed};

@@ -140,7 +140,7 @@ impl Care<'_> {
         if !was_published || before == after {
             return Ok(None);
         }
-        run::publish(self.lake, &self.id, after).await.map(Some)
+        run::publish(self.lake, &self.id, after, Utc::now()).await.map(Some)
     }
 
     async fn compact(&mut self, index: usize) -> Result<()> {

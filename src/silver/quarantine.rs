@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
-    new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, ListBuilder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int64Type, TimeUnit};
 use tokio::sync::Mutex;
 
 use crate::contract::Column;
 use crate::error::Result;
-use crate::lake::{Follower, KeySet, Lake, LakeTable, TableSpec, TableWriter, lookup, rewrite_without};
+use crate::lake::{DataFile, Follower, KeySet, Lake, LakeTable, TableSpec, TableWriter, lookup, rewrite_without};
 
 /// The table's name.
 pub const QUARANTINE: &str = "silver.quarantine";
@@ -189,6 +189,41 @@ pub struct SetAside {
     pub follower: Option<Follower>,
 }
 
+/// What takes the rows of a table that came with batches after `batch` out of the quarantine; `None` when there are none.
+///
+/// # Errors
+/// When storage fails.
+pub async fn without_later(lake: &Lake, for_table: &str, batch: i64) -> Result<Option<Follower>> {
+    let Some(table) = lake.open(QUARANTINE).await? else { return Ok(None) };
+    let files = table.files()?;
+    let mut keys = KeySet::default();
+    keys.add(&[Arc::new(StringArray::from(vec![for_table])) as ArrayRef])?;
+    let mut dead: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for found in lookup(&table, &files, Arc::new(keys), &["table".to_owned()], &["_batch".to_owned()]).await? {
+        let batches = found.columns.column_by_name("_batch").map(|column| column.as_primitive::<Int64Type>());
+        let is_later = |row: usize| batches.is_some_and(|batches| batches.is_valid(row) && batches.value(row) > batch);
+        let later = found.rows.iter().enumerate().filter(|(row, _)| is_later(*row)).map(|(_, place)| *place);
+        dead.entry(found.file).or_default().extend(later);
+    }
+    let mut follower = Follower { table: QUARANTINE.to_owned(), adds: Vec::new(), removes: Vec::new() };
+    rewrite(&table, &files, dead, &mut follower).await?;
+    Ok((!follower.removes.is_empty()).then_some(follower))
+}
+
+async fn rewrite(
+    table: &LakeTable,
+    files: &[DataFile],
+    dead: BTreeMap<usize, Vec<u32>>,
+    follower: &mut Follower,
+) -> Result<()> {
+    for (file, rows) in dead.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+        let rewrite = rewrite_without(table, &spec(), &files[file], &rows).await?;
+        follower.removes.push(rewrite.remove);
+        follower.adds.extend(rewrite.add);
+    }
+    Ok(())
+}
+
 async fn replaced(table: &LakeTable, for_table: &str, replace: &Replace, follower: &mut Follower) -> Result<()> {
     let (names, mut keys) = match replace {
         Replace::Nothing => return Ok(()),
@@ -208,10 +243,5 @@ async fn replaced(table: &LakeTable, for_table: &str, replace: &Replace, followe
     for found in lookup(table, &files, Arc::new(keys), &names, &[]).await? {
         dead.entry(found.file).or_default().extend(found.rows);
     }
-    for (file, rows) in dead {
-        let rewrite = rewrite_without(table, &spec(), &files[file], &rows).await?;
-        follower.removes.push(rewrite.remove);
-        follower.adds.extend(rewrite.add);
-    }
-    Ok(())
+    rewrite(table, &files, dead, follower).await
 }

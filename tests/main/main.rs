@@ -1,13 +1,16 @@
 //! The integration tests, in one binary, so that it is linked once: each runs the real program on real files.
 
 mod harness;
+mod increments;
 
 mod bad_input;
 mod cli;
 mod contract_change;
 mod crash;
+mod hostile;
 mod ingest;
 mod late_events;
 mod maintain;
 mod new_table;
+mod restore;
 mod volume;
