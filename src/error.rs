@@ -70,6 +70,28 @@ impl Error {
         self
     }
 
+    /// The work failed; where the operating system's number for it says why, with what the user can do. The libraries in
+    /// between keep of the error only its text.
+    fn of_system(message: String) -> Self {
+        let number =
+            message.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')).map(|(number, _)| number);
+        let hint = match number {
+            // EFBIG, ENOSPC, EDQUOT
+            Some("27" | "28" | "122") => "make room and run again: what was committed before is whole",
+            // EPERM, EACCES, EROFS
+            Some("1" | "13" | "30") => "let the user who runs this read and write there, or name another place",
+            // EIO
+            Some("5") => "the disk cannot be read or written: look at the system's log",
+            _ => return Self::failed(message),
+        };
+        Self::failed(message).hint(hint)
+    }
+
+    /// Place and fact, without the hint.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What the user must do about it.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -136,7 +158,7 @@ macro_rules! failed_from {
     ($($error:ty),+ $(,)?) => {$(
         impl From<$error> for Error {
             fn from(error: $error) -> Self {
-                Self::failed(error.to_string())
+                Self::of_system(error.to_string())
             }
         }
     )+};
@@ -155,14 +177,14 @@ failed_from!(
 
 impl From<DeltaTableError> for Error {
     fn from(error: DeltaTableError) -> Self {
-        Self::failed(error.to_string())
+        Self::of_system(error.to_string())
     }
 }
 
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
         let error = error.find_root();
-        Self::failed(error.strip_backtrace())
+        Self::of_system(error.strip_backtrace())
     }
 }
 

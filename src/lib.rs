@@ -30,6 +30,10 @@ pub mod replay;
 pub mod maintain;
 // Rows of a person or an exam, gone from all versions.
 pub mod erase;
+// Whether logs, files, positions and releases are whole.
+pub mod fsck;
+// A table or a release as it was, as a new commit.
+pub mod restore;
 // SQL over the lake, now or as it was.
 pub mod query;
 // Releases by name, and which are to be kept.

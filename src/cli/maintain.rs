@@ -47,8 +47,8 @@ pub async fn maintain(global: &Global, args: &MaintainArgs) -> Result<()> {
         budget: args.budget,
         keep: args.keep,
         dry_run: args.dry_run,
-        tables: args.tables.clone(),
         limits: global.limits(),
+        tables: args.tables.clone(),
     };
     let report = care(&global.lake()?, global.project()?, &options).await?;
     match args.format {

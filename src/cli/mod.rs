@@ -19,6 +19,7 @@ mod catalog;
 mod check;
 mod describe;
 mod erase;
+mod fsck;
 mod generate;
 mod history;
 mod lineage;
@@ -28,6 +29,7 @@ mod quarantine;
 mod query;
 mod replay;
 mod release;
+mod restore;
 mod rows;
 mod run;
 mod status;
@@ -95,6 +97,8 @@ enum Command {
     Quarantine(quarantine::QuarantineArgs),
     Erase(erase::EraseArgs),
     Maintain(maintain::MaintainArgs),
+    Fsck(fsck::FsckArgs),
+    Restore(restore::RestoreArgs),
     Release(release::ReleaseArgs),
     Generate(generate::GenerateArgs),
 }
@@ -118,6 +122,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Quarantine(args) => quarantine::quarantine(&cli.global, &args).await,
         Command::Replay(args) => replay::replay(&cli.global, &args).await,
         Command::Maintain(args) => maintain::maintain(&cli.global, &args).await,
+        Command::Fsck(args) => fsck::fsck(&cli.global, &args).await,
+        Command::Restore(args) => restore::restore(&cli.global, &args).await,
         Command::Release(args) => release::release(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }

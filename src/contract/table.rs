@@ -48,6 +48,7 @@ pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Ve
         sql: files.sql.as_ref(),
         columns: bronze_columns(),
         key: Vec::new(),
+        subject: None,
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
         expectations: Vec::new(),
         kind: Kind::Bronze { source: None, payload: At { value: Fields::empty(), at: 0 } },

@@ -102,9 +102,9 @@ impl LakeTable {
     pub async fn unsecured(&self, lake: &Lake, needed: &Needed) -> Result<Vec<u64>> {
         let log = lake.log(&self.name).await?;
         let entries = self.entries(&log).await?;
-        let base = log.base(oldest_needed(&log, &entries, needed).min(self.version()));
+        let oldest = oldest_needed(&log, &entries, needed).min(self.version());
         let is_bare = |version: &&u64| {
-            **version < base && !log.checkpoints.contains_key(*version) && log.missing(**version).is_empty()
+            **version < oldest && !log.checkpoints.contains_key(*version) && log.missing(**version).is_empty()
         };
         Ok(needed.pinned.iter().filter(is_bare).copied().collect())
     }

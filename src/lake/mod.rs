@@ -41,7 +41,7 @@ pub use history::TableVersion;
 pub use lease::Lease;
 pub use log::{Log, LogEntry};
 pub use lookup::{KeySet, Match, hash_keys, lookup};
-pub use reader::{RowGroup, read_file, row_groups};
+pub use reader::{RowGroup, file_rows, read_file, row_groups};
 pub use redact::{Concerned, Replacements};
 pub use rewrite::{Rewrite, change_file, rewrite_without};
 pub use spec::TableSpec;

@@ -161,6 +161,16 @@ impl LakeTable {
         self.table.table_provider().with_session(Arc::new(ctx.state())).await.at(&self.name)
     }
 
+    /// The metadata action that gives the table what it had at an older version; `None` when it has it.
+    ///
+    /// # Errors
+    /// When a snapshot is not loaded.
+    pub fn metadata_of(&self, old: &Self) -> Result<Option<Action>> {
+        let now = self.table.snapshot().at(&self.name)?.metadata();
+        let then = old.table.snapshot().at(&self.name)?.metadata();
+        Ok((now != then).then(|| Action::Metadata(then.clone())))
+    }
+
     /// The metadata action that gives the table the columns, description and properties of a spec; `None` when it has
     /// them.
     ///

@@ -140,7 +140,7 @@ impl Care<'_> {
         if !was_published || before == after {
             return Ok(None);
         }
-        run::publish(self.lake, &self.id, after, None).await.map(Some)
+        run::publish(self.lake, &self.id, after, None, Utc::now()).await.map(Some)
     }
 
     async fn compact(&mut self, index: usize) -> Result<()> {

@@ -104,7 +104,13 @@ impl Reader {
         if !is_table_name(name) || !self.versions.has(name) {
             return Ok(None);
         }
-        let Some(version) = self.versions.of(name) else { return self.lake.open(name).await };
+        match self.versions.of(name) {
+            Some(version) => self.open_at(name, version).await,
+            None => self.lake.open(name).await,
+        }
+    }
+
+    async fn open_at(&self, name: &str, version: u64) -> Result<Option<LakeTable>> {
         match self.lake.open_at(name, version).await {
             Err(error) => Err(self.no_version(name, version).await.unwrap_or(error)),
             opened => opened,
@@ -132,6 +138,17 @@ impl Reader {
     /// As [`Reader::open`], and when there is no such table: wrong use, with the names that are like it.
     pub async fn require(&self, name: &str) -> Result<LakeTable> {
         match self.open(name).await? {
+            Some(table) => Ok(table),
+            None => Err(self.unknown_table(name, &[])),
+        }
+    }
+
+    /// Opens a table that must be there at a version, whatever else is read.
+    ///
+    /// # Errors
+    /// As [`Reader::require`], and when it has no such version, or no longer.
+    pub async fn require_at(&self, name: &str, version: u64) -> Result<LakeTable> {
+        match self.open_at(name, version).await? {
             Some(table) => Ok(table),
             None => Err(self.unknown_table(name, &[])),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use crate::contract::Files;
 use crate::error::Result;
@@ -43,7 +43,7 @@ pub async fn is_published(lake: &Lake, versions: &BTreeMap<String, i64>) -> Resu
     Ok(true)
 }
 
-/// Publishes versions as a release, and gives its number; the commit records them as positions too, where they are found
+/// Publishes versions as a release at a time, and gives its number; the commit records them as positions too, where they are found
 /// without reading. Without contracts, those of the release before are its own: the rows are theirs still.
 ///
 /// # Errors
@@ -53,6 +53,7 @@ pub async fn publish(
     run: &str,
     versions: BTreeMap<String, i64>,
     contracts: Option<&Files>,
+    now: DateTime<Utc>,
 ) -> Result<i64> {
     let spec = ops::releases();
     let mut releases = lake.open_or_create(&spec).await?;
@@ -60,7 +61,7 @@ pub async fn publish(
     // Not when the run began: until now, readers could not see what it holds. Later than the release before, even if the
     // clock was set back: `--as-of` with a time asks for the newest release by then.
     let before = releases.position(PUBLISHED_AT).await?.unwrap_or(i64::MIN);
-    let published_at = Utc::now().timestamp_micros().max(before.saturating_add(1));
+    let published_at = now.timestamp_micros().max(before.saturating_add(1));
     let contracts = match contracts {
         Some(files) => Some(contracts::store(lake, files, run, published_at).await?),
         None => contracts::newest(lake).await?,
@@ -87,5 +88,31 @@ async fn newest(releases: &LakeTable) -> Result<i64> {
         Some(release) => Ok(release),
         // Written before the position was: each commit was a release, and making the table is the commit before the first.
         None => Ok(releases.version_position()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::engine::Limits;
+    use crate::lake::Durability;
+    use crate::query::{AsOf, Reader};
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_does_not_hide_a_release() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::at(&folder.path().display().to_string(), Durability::None).unwrap();
+        let noon = Utc::now();
+        for (number, now) in [(1, noon), (2, noon - TimeDelta::hours(5)), (3, noon - TimeDelta::hours(4))] {
+            let versions = BTreeMap::from([("silver.t".to_owned(), number)]);
+            assert_eq!(publish(&lake, "r", versions, None, now).await.unwrap(), number);
+        }
+        let reader = Reader::new(lake, Limits::default());
+        let by = async |time| reader.at_release(&AsOf::Time(time)).await.map(|reader| reader.versions().release());
+        assert_eq!(by(noon + TimeDelta::seconds(1)).await.unwrap(), Some(3));
+        assert_eq!(by(noon).await.unwrap(), Some(1));
+        assert!(by(noon - TimeDelta::hours(1)).await.is_err(), "nothing was published then, whatever the clock said");
     }
 }

@@ -60,7 +60,7 @@ impl Run {
         if rows.is_empty() && is_published(&self.lake, &versions).await? {
             return Ok(None);
         }
-        publish(&self.lake, &self.id, versions, Some(&self.project.files)).await.map(Some)
+        publish(&self.lake, &self.id, versions, Some(&self.project.files), Utc::now()).await.map(Some)
     }
 
     async fn run_row(&self, report: &TableReport) -> Result<RunRow> {

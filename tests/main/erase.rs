@@ -92,7 +92,10 @@ fn nothing_is_left_and_the_rest_is_as_if_it_had_never_come() {
         let tables = certificate["tables"].as_array().unwrap();
         tables.iter().find(|row| row["table"] == table).map(|row| row["rows"].as_u64().unwrap())
     };
-    assert_eq!((rows("bronze.exam_events"), rows("silver.exams"), rows("silver.quarantine")), (Some(3), Some(1), Some(1)));
+    assert_eq!(
+        (rows("bronze.exam_events"), rows("silver.exams"), rows("silver.quarantine")),
+        (Some(3), Some(1), Some(1))
+    );
     assert_eq!(rows("silver.reports"), Some(1));
     assert!(!certificate.to_string().contains(ID));
     assert_eq!(certificate["redacted_up_to_release"], 2);

@@ -1,11 +1,13 @@
 //! The integration tests, in one binary, so that it is linked once: each runs the real program on real files.
 
 mod harness;
+mod increments;
 
 mod bad_input;
 mod cli;
 mod contract_change;
 mod crash;
+mod hostile;
 mod ingest;
 mod erase;
 mod late_events;
@@ -13,4 +15,5 @@ mod maintain;
 mod new_table;
 mod quarantine;
 mod replay;
+mod restore;
 mod volume;

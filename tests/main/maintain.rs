@@ -2,46 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use medalha::run::Options;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::harness::{Sandbox, assert_same};
-
-/// Delivers an increment: some exams, one of them once more with another body part.
-fn deliver(sandbox: &Sandbox, number: u32, exams: u32) {
-    let event = |id: u32, part: &str| {
-        json!({
-            "content": {"id": id, "body_part": part, "labels": [{"classification": "mass", "value": id % 2 == 0}]},
-            "publication_timestamp": 1_700_000_000 + number,
-        })
-    };
-    let first = number * exams;
-    let mut events: Vec<Value> = (first..first + exams).map(|id| event(id, "CHEST")).collect();
-    events.push(event(first / 2, "HAND"));
-    sandbox.deliver(&format!("exam/{number:05}.json"), Value::from(events).to_string());
-}
-
-fn increments(sandbox: &Sandbox, numbers: std::ops::Range<u32>) {
-    for number in numbers {
-        deliver(sandbox, number, 3);
-        sandbox.run_in_process(&Options::default());
-    }
-}
+use crate::increments::{assert_rows_are, deliver, fresh, increments, rows};
 
 fn maintain(sandbox: &Sandbox, args: &[&str]) -> Value {
     sandbox.expect(0, &[&["maintain", "--format", "json"], args].concat()).json()
-}
-
-fn rows(sandbox: &Sandbox) -> Vec<(String, Vec<Value>)> {
-    let names = sandbox.tables(&["bronze", "silver", "gold", "ops"]);
-    let names = names.into_iter().filter(|name| name != "ops.releases");
-    names.map(|name| (name.clone(), sandbox.rows(&name))).collect()
-}
-
-fn assert_rows_are(sandbox: &Sandbox, before: &[(String, Vec<Value>)], what: &str) {
-    for (table, before) in before {
-        assert_same(&sandbox.rows(table), before, &format!("{what}: {table}"));
-    }
 }
 
 fn total(report: &Value, column: &str) -> u64 {
@@ -69,10 +36,7 @@ fn the_same_rows_in_fewer_files_and_no_news_for_anyone() {
     assert_eq!(sandbox.versions(), versions, "a second maintain commits nothing: {again}");
     // The next increment is one: keys are found in the new files, and derived tables take only what is new.
     increments(&sandbox, 6..7);
-    let fresh = Sandbox::new();
-    (0..7).for_each(|number| deliver(&fresh, number, 3));
-    fresh.run();
-    sandbox.assert_same_rows(&fresh, "maintained or not");
+    sandbox.assert_same_rows(&fresh(7), "maintained or not");
     sandbox.assert_up_to_date();
 }
 
@@ -132,10 +96,7 @@ fn what_a_derived_table_has_not_read_stays() {
         .filter(|why| *why == "unknown-changes")
         .collect();
     assert!(causes.is_empty(), "increments, not all anew: {report}");
-    let fresh = Sandbox::new();
-    (0..7).for_each(|number| deliver(&fresh, number, 3));
-    fresh.run();
-    sandbox.assert_same_rows(&fresh, "late readers");
+    sandbox.assert_same_rows(&fresh(7), "late readers");
 }
 
 #[test]

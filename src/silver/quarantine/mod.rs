@@ -15,6 +15,7 @@ use crate::contract::Column;
 use crate::error::Result;
 use crate::lake::{Follower, Lake, LakeTable, TableSpec, TableWriter};
 pub use places::Places;
+pub use replace::without_later;
 
 mod places;
 mod replace;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Int64Type, Schema};
 
-use super::{OPEN, RELEASED, Replace, places, spec};
+use super::{OPEN, QUARANTINE, RELEASED, Replace, places, spec};
 use crate::error::Result;
-use crate::lake::{Add, KeySet, LakeTable, Remove, lookup, rewrite_without};
+use crate::lake::{Add, DataFile, Follower, KeySet, Lake, LakeTable, Remove, lookup, rewrite_without};
 
 /// Rows that new ones stand in for.
 #[derive(Default)]
@@ -33,21 +33,45 @@ pub(super) async fn replaced(table: &LakeTable, for_table: &str, replace: &Repla
         _ => keys.add(&[name(1)])?,
     }
     let files = table.files()?;
-    let mut replaced = Replaced::default();
     if files.is_empty() {
-        return Ok(replaced);
+        return Ok(Replaced::default());
     }
     let mut dead: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
     for found in lookup(table, &files, Arc::new(keys), &names, &[]).await? {
         dead.entry(found.file).or_default().extend(found.rows);
     }
-    for (file, rows) in dead {
+    rewrite(table, &files, dead).await
+}
+
+async fn rewrite(table: &LakeTable, files: &[DataFile], dead: BTreeMap<usize, Vec<u32>>) -> Result<Replaced> {
+    let mut replaced = Replaced::default();
+    for (file, rows) in dead.into_iter().filter(|(_, rows)| !rows.is_empty()) {
         let rewrite = rewrite_without(table, &spec(), &files[file], &rows).await?;
         replaced.removes.push(rewrite.remove);
         replaced.adds.extend(rewrite.add);
         replaced.taken.extend(rewrite.taken);
     }
     Ok(replaced)
+}
+
+/// What takes the rows of a table that came with batches after `batch` out of the quarantine; `None` when there are none.
+///
+/// # Errors
+/// When storage fails.
+pub async fn without_later(lake: &Lake, for_table: &str, batch: i64) -> Result<Option<Follower>> {
+    let Some(table) = lake.open(QUARANTINE).await? else { return Ok(None) };
+    let files = table.files()?;
+    let mut keys = KeySet::default();
+    keys.add(&[Arc::new(StringArray::from(vec![for_table])) as ArrayRef])?;
+    let mut dead: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for found in lookup(&table, &files, Arc::new(keys), &["table".to_owned()], &["_batch".to_owned()]).await? {
+        let batches = found.columns.column_by_name("_batch").map(|column| column.as_primitive::<Int64Type>());
+        let is_later = |row: usize| batches.is_some_and(|batches| batches.is_valid(row) && batches.value(row) > batch);
+        let later = found.rows.iter().enumerate().filter(|(row, _)| is_later(*row)).map(|(_, place)| *place);
+        dead.entry(found.file).or_default().extend(later);
+    }
+    let Replaced { removes, adds, .. } = rewrite(&table, &files, dead).await?;
+    Ok((!removes.is_empty()).then(|| Follower { table: QUARANTINE.to_owned(), adds, removes }))
 }
 
 /// Of rows that went, those to be kept: a record that is not set aside any more is released, by this run or an earlier
