@@ -10,7 +10,6 @@ use arrow::datatypes::DataType;
 use crate::contract::{Definition, Project, Table};
 use crate::error::{Error, Result};
 use crate::lake::{Concerned, read_file};
-use crate::problem::suggest;
 use crate::run::Run;
 use crate::silver::by_record;
 use crate::silver::quarantine::{Places, QUARANTINE};
@@ -33,11 +32,11 @@ impl Subject {
         let marked = |table: &&Table| table.subject.as_deref() == Some(name);
         let Some(table) = project.tables.iter().find(marked) else {
             let known: Vec<&str> = project.tables.iter().filter_map(|table| table.subject.as_deref()).collect();
-            let error = Error::usage(format!("erase: no contract has a subject '{name}'"));
-            return Err(match suggest(name, known) {
-                Some(hint) => error.hint(hint),
-                None => error.hint("mark a table's key with `subject = \"…\"` in its contract"),
-            });
+            let hint = match known.as_slice() {
+                [] => "mark a table's key with `subject = \"…\"` in its contract".to_owned(),
+                known => format!("contracts know: {}", known.join(", ")),
+            };
+            return Err(Error::usage(format!("erase: no contract has a subject '{name}'")).hint(hint));
         };
         let column = table.key.first().cloned().unwrap_or_default();
         Ok(Self { name: name.to_owned(), column, value: value.to_owned() })
