@@ -21,6 +21,11 @@ use crate::release::pinned_versions;
 use crate::run::{self, CONTRACT};
 use crate::silver::quarantine;
 
+/// Small files that are worth a rewrite: each run may leave a few.
+const WORTHWHILE: usize = 4;
+/// Small files after which a run does not leave them to maintenance.
+const MANY: usize = 16;
+
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -146,7 +151,7 @@ impl Care<'_> {
     async fn compact(&mut self, index: usize) -> Result<()> {
         let name = self.tables[index].table.clone();
         let Some(mut table) = self.lake.open(&name).await? else { return Ok(()) };
-        let Some(spec) = self.spec(&name) else {
+        let Some(spec) = spec(&self.project, &name) else {
             self.tables[index].note = Some("not in the project: its files stay as they are".to_owned());
             return Ok(());
         };
@@ -155,7 +160,7 @@ impl Care<'_> {
                 Some("its contract changed: its files stay until a run has computed it".to_owned());
             return Ok(());
         }
-        for files in small_files(&table)? {
+        for files in small_files(&table, WORTHWHILE)? {
             if self.is_over() {
                 break;
             }
@@ -222,7 +227,7 @@ impl Care<'_> {
     /// What would be rewritten.
     async fn plan(&mut self, index: usize, table: &LakeTable) -> Result<()> {
         let care = &mut self.tables[index];
-        care.compacted = small_files(table)?.iter().map(|files| files.len() as u64).sum();
+        care.compacted = small_files(table, WORTHWHILE)?.iter().map(|files| files.len() as u64).sum();
         care.checkpoint =
             table.version() > 0 && !self.lake.log(&table.name).await?.checkpoints.contains_key(&table.version());
         Ok(())
@@ -268,12 +273,30 @@ impl Care<'_> {
         care.files = (waste.files.len() + waste.staged.len()) as u64;
         care.bytes = waste.bytes;
     }
+}
 
-    /// What a table's files are written by: its contract, or the program itself.
-    fn spec(&self, name: &str) -> Option<TableSpec> {
-        let own = ops::all().into_iter().chain([quarantine::spec()]).find(|spec| spec.name == name);
-        own.or_else(|| self.project.tables.iter().find(|table| table.name.to_string() == name).map(TableSpec::of))
+/// What a table's files are written by: its contract, or the program itself.
+fn spec(project: &Project, name: &str) -> Option<TableSpec> {
+    let own = ops::all().into_iter().chain([quarantine::spec()]).find(|spec| spec.name == name);
+    own.or_else(|| project.tables.iter().find(|table| table.name.to_string() == name).map(TableSpec::of))
+}
+
+/// Rewrites the small files of a table that a run has just committed to, once there are many: each file costs the next
+/// runs a look.
+///
+/// # Errors
+/// When storage fails.
+pub async fn tidy(lake: &Lake, project: &Project, name: &str, run: &str) -> Result<()> {
+    let (Some(mut table), Some(spec)) = (lake.open(name).await?, spec(project, name)) else { return Ok(()) };
+    if table.metadata_change(&spec)?.is_some() {
+        return Ok(());
     }
+    for files in small_files(&table, MANY)? {
+        if let Some(commit) = compact(&table, &spec, &files).await? {
+            table.commit(lake, Commit { run: run.to_owned(), ..commit }).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The versions that can be read whatever their age: those of the newest release, and of pinned ones.

@@ -211,7 +211,7 @@ fn in_namespace(sandbox: &Sandbox, script: &str) -> Outcome {
 
 #[test]
 fn a_disk_that_is_full() {
-    for kib in [150, 250, 350, 450] {
+    for kib in [80, 160, 240, 320] {
         let sandbox = Sandbox::new();
         deliver(&sandbox, 0, 3);
         deliver(&sandbox, 1, 300);
