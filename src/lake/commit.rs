@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, AddCDCFile, Remove, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
+use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -187,7 +188,16 @@ impl LakeTable {
         let Some((version, entry)) = self.newest_own().await? else { return Ok(()) };
         let run = entry.run().unwrap_or_default();
         for follower in entry.followers().at(&self.name)? {
-            self.follow(lake, version, follower, run).await?;
+            let is_waiting = match lake.open(&follower.table).await? {
+                Some(table) if self.is_followed(signed(version), &table).await? => continue,
+                Some(table) => is_there(&table, &follower).await?,
+                None => false,
+            };
+            if is_waiting {
+                self.follow(lake, version, follower, run).await?;
+            } else {
+                tracing::warn!("{}: was deleted, with what {} had for it", follower.table, self.name);
+            }
         }
         Ok(())
     }
@@ -226,6 +236,19 @@ impl LakeTable {
         }
         Ok(waiting)
     }
+}
+
+/// Whether the files that a follower is to take over are there: not when its folder was deleted.
+async fn is_there(table: &LakeTable, follower: &Follower) -> Result<bool> {
+    for add in &follower.adds {
+        let path = deltalake::Path::parse(&add.path).at(&table.name)?;
+        match table.store().head(&path).await {
+            Ok(_) => {}
+            Err(deltalake::ObjectStoreError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error).at(&table.name),
+        }
+    }
+    Ok(true)
 }
 
 impl LogEntry {
