@@ -14,10 +14,10 @@ use crate::bronze::ledger::Ledger;
 use crate::contract::{Definition, Project, Table};
 use crate::engine::Limits;
 use crate::error::{Error, Result};
-use crate::lake::{Commit, DataFile, Follower, Kind, Lake, LakeTable, Lease, file_rows};
+use crate::lake::{Commit, DataFile, Follower, Kind, Lake, LakeTable, Lease, file_rows, identity_of};
 use crate::ops;
 use crate::query::{AsOf, Reader};
-use crate::run::{self, BATCH, CONTRACT, RESTORED, identity_of, restored_of};
+use crate::run::{self, BATCH, CONTRACT, RESTORED, restored_of};
 use crate::silver::quarantine::{QUARANTINE, without_later};
 
 /// The position under which a bronze table records the batch up to which no restore has taken rows out.

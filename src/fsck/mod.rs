@@ -115,7 +115,7 @@ impl Check<'_> {
             self.report.wrong_at(
                 name,
                 format!("what its newest commit carries for {} is not there yet: a run was killed", waiting.join(", ")),
-                "`pipeline run` goes on where it ended",
+                "`pipeline run` goes on where it ended; if that table was deleted, `pipeline run --full-refresh`",
             );
         }
         self.tables.insert(name.to_owned(), table);

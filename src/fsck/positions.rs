@@ -5,9 +5,9 @@ use crate::bronze::files::source_name;
 use crate::bronze::ledger::Ledger;
 use crate::contract::{Definition, Project, Table};
 use crate::error::Result;
-use crate::lake::LakeTable;
+use crate::lake::{LakeTable, identity_of};
 use crate::ops;
-use crate::run::{BATCH, RESTORED, identity_of};
+use crate::run::{BATCH, RESTORED};
 
 impl Check<'_> {
     /// Compares the positions of the project's tables.

@@ -9,8 +9,8 @@ use super::output;
 use crate::contract::{Table, TableName};
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::lake::{Commit, DataFile, Lake, LakeTable, TableSpec, has_changed};
-use crate::run::{CONTRACT, Run, TableReport, Why, fingerprint, identity_of};
+use crate::lake::{Commit, DataFile, Lake, LakeTable, TableSpec, has_changed, identity_of};
+use crate::run::{CONTRACT, Run, TableReport, Why, fingerprint};
 use crate::silver::quarantine::{Quarantine, Replace};
 use crate::transform::Transform;
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, AddCDCFile, Remove, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
+use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,6 +19,8 @@ use super::writer::TARGET_BYTES;
 use super::{Lake, LakeTable};
 use crate::error::{Error, Place, Result};
 
+/// Commits after which a table gets a checkpoint: opening it reads no more entries than that.
+const CHECKPOINT_EVERY: u64 = 10;
 /// The key of the followers in Delta's commit info.
 const FOLLOWERS: &str = "medalha.followers";
 
@@ -45,6 +48,12 @@ pub enum Kind {
         /// The version.
         version: u64,
     },
+}
+
+/// The position under which a table records which table it has read, or followed, under a name: one that was deleted and
+/// made anew counts its versions from 0 again.
+pub fn identity_of(name: &str) -> String {
+    format!("{name}#table")
 }
 
 /// What one commit changes and records.
@@ -88,6 +97,7 @@ impl Commit {
         Ok(CommitProperties::default()
             .with_metadata(info)
             .with_max_retries(0)
+            .with_create_checkpoint(false)
             .with_cleanup_expired_logs(Some(false))
             .with_application_transactions(positions.collect()))
     }
@@ -129,7 +139,14 @@ impl LakeTable {
                 .at(format!("{}: the commit after version {}", self.name, snapshot.version()))
                 .hint("run again; if it stays, look with `pipeline history` for another writer")
         })?;
-        self.set_state(finished.snapshot())
+        self.set_state(finished.snapshot())?;
+        if (self.version() + 1).is_multiple_of(CHECKPOINT_EVERY)
+            && let Err(error) = self.checkpoint().await
+        {
+            // The commit has landed; without the checkpoint, reading it only takes longer.
+            tracing::warn!("{error}");
+        }
+        Ok(())
     }
 
     /// Lets a follower take over what the commit of a version carries for it.
@@ -139,17 +156,26 @@ impl LakeTable {
             .open(&follower.table)
             .await?
             .ok_or_else(|| Error::failed(format!("{}: the table is gone", follower.table)))?;
-        if table.position(&self.name).await?.is_some_and(|done| done >= version) {
+        if self.is_followed(version, &table).await? {
             return Ok(());
         }
         let commit = Commit {
             adds: follower.adds,
             removes: follower.removes,
-            positions: BTreeMap::from([(self.name.clone(), version)]),
+            positions: BTreeMap::from([(self.name.clone(), version), (identity_of(&self.name), self.identity()?)]),
             run: run.to_owned(),
             ..Commit::default()
         };
         table.commit_alone(commit).await
+    }
+
+    /// Whether another table has taken over what a version of this one carries for it.
+    async fn is_followed(&self, version: i64, by: &Self) -> Result<bool> {
+        let done = by.position(&self.name).await?.is_some_and(|done| done >= version);
+        // A table that was deleted and made anew counts its versions from 0 again.
+        let known = by.position(&identity_of(&self.name)).await?;
+        let identity = self.identity()?;
+        Ok(done && known.is_none_or(|known| known == identity))
     }
 
     /// Applies what the newest commit of a run left to its followers, where the run ended in between; tells of commits that
@@ -158,10 +184,20 @@ impl LakeTable {
     /// # Errors
     /// When a log cannot be read or a follower cannot commit.
     pub async fn catch_up(&self, lake: &Lake) -> Result<()> {
+        self.check_log().await?;
         let Some((version, entry)) = self.newest_own().await? else { return Ok(()) };
         let run = entry.run().unwrap_or_default();
         for follower in entry.followers().at(&self.name)? {
-            self.follow(lake, version, follower, run).await?;
+            let is_waiting = match lake.open(&follower.table).await? {
+                Some(table) if self.is_followed(signed(version), &table).await? => continue,
+                Some(table) => is_there(&table, &follower).await?,
+                None => false,
+            };
+            if is_waiting {
+                self.follow(lake, version, follower, run).await?;
+            } else {
+                tracing::warn!("{}: was deleted, with what {} had for it", follower.table, self.name);
+            }
         }
         Ok(())
     }
@@ -190,16 +226,29 @@ impl LakeTable {
         let Some((version, entry)) = self.newest_own().await? else { return Ok(Vec::new()) };
         let mut waiting = Vec::new();
         for follower in entry.followers().at(&self.name)? {
-            let done = match lake.open(&follower.table).await? {
-                Some(table) => table.position(&self.name).await?,
-                None => None,
+            let is_done = match lake.open(&follower.table).await? {
+                Some(table) => self.is_followed(signed(version), &table).await?,
+                None => false,
             };
-            if done.is_none_or(|done| done < signed(version)) {
+            if !is_done {
                 waiting.push(follower.table);
             }
         }
         Ok(waiting)
     }
+}
+
+/// Whether the files that a follower is to take over are there: not when its folder was deleted.
+async fn is_there(table: &LakeTable, follower: &Follower) -> Result<bool> {
+    for add in &follower.adds {
+        let path = deltalake::Path::parse(&add.path).at(&table.name)?;
+        match table.store().head(&path).await {
+            Ok(_) => {}
+            Err(deltalake::ObjectStoreError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error).at(&table.name),
+        }
+    }
+    Ok(true)
 }
 
 impl LogEntry {

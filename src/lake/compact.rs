@@ -12,16 +12,14 @@ use crate::error::{Place, Result};
 
 /// Bytes on disk below which a file is small.
 const SMALL_BYTES: u64 = 8 * 1024 * 1024;
-/// Small files that are worth a rewrite: each run may leave a few.
-const MIN_FILES: usize = 4;
 /// Rows of a batch that sorted rows are written in.
 const BATCH_ROWS: usize = 8192;
 
-/// The small files of a table, in groups that are each to become one file.
+/// The small files of a table, in groups of at least `least` that are each to become one file.
 ///
 /// # Errors
 /// When the snapshot is not loaded.
-pub fn small_files(table: &LakeTable) -> Result<Vec<Vec<DataFile>>> {
+pub fn small_files(table: &LakeTable, least: usize) -> Result<Vec<Vec<DataFile>>> {
     let mut groups: Vec<Vec<DataFile>> = Vec::new();
     let mut bytes = TARGET_BYTES;
     let mut small: Vec<DataFile> = table.files()?.into_iter().filter(|file| file.size < SMALL_BYTES).collect();
@@ -37,7 +35,7 @@ pub fn small_files(table: &LakeTable) -> Result<Vec<Vec<DataFile>>> {
             group.push(file);
         }
     }
-    groups.retain(|group| group.len() >= MIN_FILES);
+    groups.retain(|group| group.len() >= least);
     Ok(groups)
 }
 

@@ -183,6 +183,31 @@ impl Lake {
 }
 
 impl LakeTable {
+    /// Looks whether the entries that the table was read from hold anything: readers take an empty one, as a power cut may
+    /// leave it, for a commit that changed nothing.
+    ///
+    /// # Errors
+    /// When one is empty, or cannot be looked at.
+    pub async fn check_log(&self) -> Result<()> {
+        let store = self.store();
+        let hint = store.get(&Path::from(format!("{LOG}/_last_checkpoint"))).await;
+        let first = match hint {
+            Ok(hint) => {
+                let hint: Value = serde_json::from_slice(&hint.bytes().await.at(&self.name)?).unwrap_or_default();
+                hint["version"].as_u64().map_or(0, |version| version + 1)
+            }
+            Err(_) => 0,
+        };
+        for version in first..=self.version() {
+            // One that is not there has been told by opening the table, or a checkpoint stands in for it.
+            if store.head(&entry_path(version)).await.is_ok_and(|entry| entry.size == 0) {
+                return Err(Error::failed(format!("{}: version {version}: its log entry is empty", self.name))
+                    .hint("put it back from a backup; `pipeline fsck` says more"));
+            }
+        }
+        Ok(())
+    }
+
     /// A version's entry in the log; `None` when the log no longer has it.
     ///
     /// # Errors

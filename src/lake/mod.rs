@@ -34,7 +34,7 @@ pub use deltalake::kernel::{Add, AddCDCFile, Remove};
 
 pub use changes::{Changed, changed_rows, has_changed};
 pub use clean::{Needed, Waste};
-pub use commit::{Commit, Follower, Kind};
+pub use commit::{Commit, Follower, Kind, identity_of};
 pub use compact::{compact, small_files};
 pub use durable::DurableStore;
 pub use history::TableVersion;

@@ -2,24 +2,30 @@
 //!
 //! Each step is a commit, or takes away what is not needed: it may end after any of them, and the next one goes on there.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use serde::Serialize;
 
-use crate::contract::{Definition, Project, Stage};
+use crate::contract::{Definition, Project};
 use crate::engine::Limits;
 use crate::error::{Error, Result};
 use crate::gold::whole;
-use crate::lake::{Commit, Kind, Lake, LakeTable, Lease, Needed, TableSpec, Waste, compact, small_files};
+use crate::lake::{Commit, Kind, Lake, Lease, TableSpec, compact, small_files};
 use crate::ops;
 use crate::problem::suggest;
-use crate::query::Reader;
-use crate::release::pinned_versions;
 use crate::run::{self, CONTRACT};
 use crate::silver::quarantine;
+
+pub use clean::kept;
+
+mod clean;
+
+/// Small files that are worth a rewrite: each run may leave a few.
+const WORTHWHILE: usize = 4;
+/// Small files after which a run does not leave them to maintenance.
+const MANY: usize = 16;
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -146,7 +152,7 @@ impl Care<'_> {
     async fn compact(&mut self, index: usize) -> Result<()> {
         let name = self.tables[index].table.clone();
         let Some(mut table) = self.lake.open(&name).await? else { return Ok(()) };
-        let Some(spec) = self.spec(&name) else {
+        let Some(spec) = spec(&self.project, &name) else {
             self.tables[index].note = Some("not in the project: its files stay as they are".to_owned());
             return Ok(());
         };
@@ -155,7 +161,7 @@ impl Care<'_> {
                 Some("its contract changed: its files stay until a run has computed it".to_owned());
             return Ok(());
         }
-        for files in small_files(&table)? {
+        for files in small_files(&table, WORTHWHILE)? {
             if self.is_over() {
                 break;
             }
@@ -194,99 +200,28 @@ impl Care<'_> {
         let commit = Commit { kind: Kind::Compact, positions, run: self.id.clone(), ..Commit::default() };
         table.commit(self.lake, commit).await
     }
-
-    /// Checkpoints, then takes away what is not needed.
-    async fn clean(&mut self) -> Result<()> {
-        let pinned = kept(self.lake, self.options.limits).await?;
-        for index in 0..self.tables.len() {
-            if self.is_over() {
-                break;
-            }
-            let name = self.tables[index].table.clone();
-            let Some(table) = self.lake.open(&name).await? else { continue };
-            let needed = self.needed(&table, pinned.get(&name)).await?;
-            if self.options.dry_run {
-                self.plan(index, &table).await?;
-            } else {
-                self.checkpoint(index, &table, &needed).await?;
-            }
-            let waste = table.waste(self.lake, &needed).await?;
-            self.count(index, &waste);
-            if !self.options.dry_run {
-                table.clean(waste).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What would be rewritten.
-    async fn plan(&mut self, index: usize, table: &LakeTable) -> Result<()> {
-        let care = &mut self.tables[index];
-        care.compacted = small_files(table)?.iter().map(|files| files.len() as u64).sum();
-        care.checkpoint =
-            table.version() > 0 && !self.lake.log(&table.name).await?.checkpoints.contains_key(&table.version());
-        Ok(())
-    }
-
-    /// Pinned versions first: where readers begin is what is written last.
-    async fn checkpoint(&mut self, index: usize, table: &LakeTable, needed: &Needed) -> Result<()> {
-        let is_missing = !self.lake.log(&table.name).await?.checkpoints.contains_key(&table.version());
-        let bare = table.unsecured(self.lake, needed).await?;
-        for version in &bare {
-            if let Some(old) = self.lake.open_at(&table.name, *version).await? {
-                old.checkpoint().await?;
-            }
-        }
-        if table.version() > 0 && (is_missing || !bare.is_empty()) {
-            table.checkpoint().await?;
-            self.tables[index].checkpoint = true;
-        }
-        Ok(())
-    }
-
-    /// What is still needed of a table.
-    async fn needed(&self, table: &LakeTable, pinned: Option<&BTreeSet<u64>>) -> Result<Needed> {
-        let now = Utc::now();
-        let mut changes_after: Option<u64> = None;
-        for user in self.project.tables.iter().filter(|user| user.name.stage != Stage::Bronze) {
-            let reads = user.inputs().iter().any(|input| input.to_string() == table.name);
-            let is_derived = matches!(user.definition, Definition::ByKey { .. } | Definition::Whole { .. });
-            if !reads || !is_derived {
-                continue;
-            }
-            let Some(user) = self.lake.open(&user.name.to_string()).await? else { continue };
-            let seen = user.position(&table.name).await?.and_then(|seen| u64::try_from(seen).ok());
-            changes_after = seen.map(|seen| changes_after.map_or(seen, |least| least.min(seen))).or(changes_after);
-        }
-        let since = now.checked_sub_signed(chrono::TimeDelta::from_std(self.options.keep).unwrap_or_default());
-        Ok(Needed { now, since: since.unwrap_or_default(), pinned: pinned.cloned().unwrap_or_default(), changes_after })
-    }
-
-    fn count(&mut self, index: usize, waste: &Waste) {
-        let care = &mut self.tables[index];
-        care.log_files = waste.log.len() as u64;
-        care.files = (waste.files.len() + waste.staged.len()) as u64;
-        care.bytes = waste.bytes;
-    }
-
-    /// What a table's files are written by: its contract, or the program itself.
-    fn spec(&self, name: &str) -> Option<TableSpec> {
-        let own = ops::all().into_iter().chain([quarantine::spec()]).find(|spec| spec.name == name);
-        own.or_else(|| self.project.tables.iter().find(|table| table.name.to_string() == name).map(TableSpec::of))
-    }
 }
 
-/// The versions that can be read whatever their age: those of the newest release, and of pinned ones.
+/// What a table's files are written by: its contract, or the program itself.
+fn spec(project: &Project, name: &str) -> Option<TableSpec> {
+    let own = ops::all().into_iter().chain([quarantine::spec()]).find(|spec| spec.name == name);
+    own.or_else(|| project.tables.iter().find(|table| table.name.to_string() == name).map(TableSpec::of))
+}
+
+/// Rewrites the small files of a table that a run has just committed to, once there are many: each file costs the next
+/// runs a look.
 ///
 /// # Errors
-/// When a table of `ops` cannot be read.
-pub async fn kept(lake: &Lake, limits: Limits) -> Result<BTreeMap<String, BTreeSet<u64>>> {
-    let mut kept = pinned_versions(&Reader::new(lake.clone(), limits)).await?;
-    let Some(releases) = lake.open(&ops::releases().name).await? else { return Ok(kept) };
-    for name in lake.tables()? {
-        if let Some(version) = releases.position(&name).await?.and_then(|version| u64::try_from(version).ok()) {
-            kept.entry(name).or_default().insert(version);
+/// When storage fails.
+pub async fn tidy(lake: &Lake, project: &Project, name: &str, run: &str) -> Result<()> {
+    let (Some(mut table), Some(spec)) = (lake.open(name).await?, spec(project, name)) else { return Ok(()) };
+    if table.metadata_change(&spec)?.is_some() {
+        return Ok(());
+    }
+    for files in small_files(&table, MANY)? {
+        if let Some(commit) = compact(&table, &spec, &files).await? {
+            table.commit(lake, Commit { run: run.to_owned(), ..commit }).await?;
         }
     }
-    Ok(kept)
+    Ok(())
 }

@@ -13,8 +13,9 @@ use crate::contract::{Definition, Project, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Lake, LakeTable, Lease};
+use crate::silver::quarantine::QUARANTINE;
 use crate::variables::Variables;
-use crate::{bronze, gold, silver};
+use crate::{bronze, gold, maintain, ops, silver};
 
 mod plan;
 mod publish;
@@ -34,12 +35,6 @@ pub const BATCH: &str = "batch";
 
 /// The position under which a bronze table records the version that last took batches out of it.
 pub const RESTORED: &str = "restored";
-
-/// The position under which a table records which table it has read as this input: one that was deleted and made anew
-/// counts its versions from 0 again.
-pub fn identity_of(input: &str) -> String {
-    format!("{input}#table")
-}
 
 /// The position under which a table records the input's [`RESTORED`] that it has seen.
 pub fn restored_of(input: &str) -> String {
@@ -195,9 +190,27 @@ impl Run {
             reports.push(report);
         }
         let whole = tables.len() == self.project.tables.len();
+        if whole && errors.is_empty() {
+            self.tidy().await;
+        }
         let release = self.record(&reports, errors.is_empty(), whole).await?;
         let seconds = (Utc::now() - self.started).as_seconds_f64();
         Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })
+    }
+
+    /// Rewrites what has become many small files. Only in a run of all tables, after which no commit waits for its followers.
+    async fn tidy(&self) {
+        let mut names = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if names.is_empty() {
+            return;
+        }
+        names.extend(ops::all().into_iter().map(|spec| spec.name).chain([QUARANTINE.to_owned()]));
+        for name in names {
+            if let Err(error) = maintain::tidy(&self.lake, &self.project, &name, &self.id).await {
+                // The rows are there; they only lie in many files.
+                tracing::warn!("{name}: small files stay: {error}");
+            }
+        }
     }
 
     async fn refresh(&self, table: &Table) -> Result<TableReport> {

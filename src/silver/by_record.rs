@@ -15,8 +15,8 @@ use super::upsert::{Entrant, Upsert};
 use crate::contract::{Definition, Table, TableName};
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::lake::{LakeTable, TableSpec};
-use crate::run::{BATCH, CONTRACT, RESTORED, Run, TableReport, Why, fingerprint, identity_of, restored_of};
+use crate::lake::{LakeTable, TableSpec, identity_of};
+use crate::run::{BATCH, CONTRACT, RESTORED, Run, TableReport, Why, fingerprint, restored_of};
 use crate::transform::{Counts, Transform};
 
 /// What a record's row leads through the SQL, in case it is set aside.

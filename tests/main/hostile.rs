@@ -69,6 +69,7 @@ fn data_files_that_are_gone_cut_off_or_of_another_size() {
 #[test]
 fn a_log_entry_that_is_gone_or_empty() {
     let sandbox = lake_with(3);
+    deliver(&sandbox, 3, 3);
     let log = entry(&sandbox, "silver.exams", 2);
     let bytes = fs::read(&log).unwrap();
     for content in [None, Some("")] {
@@ -77,7 +78,6 @@ fn a_log_entry_that_is_gone_or_empty() {
             fs::write(&log, content).unwrap();
         }
         assert_names(&wrong(&sandbox), "silver.exams", "");
-        deliver(&sandbox, 3, 3);
         assert_fails(&sandbox.pipeline(&["run"]), "silver.exams", "pipeline fsck");
         fs::write(&log, &bytes).unwrap();
     }
@@ -211,7 +211,7 @@ fn in_namespace(sandbox: &Sandbox, script: &str) -> Outcome {
 
 #[test]
 fn a_disk_that_is_full() {
-    for kib in [150, 250, 350, 450] {
+    for kib in [60, 120, 180] {
         let sandbox = Sandbox::new();
         deliver(&sandbox, 0, 3);
         deliver(&sandbox, 1, 300);

@@ -11,7 +11,7 @@ pub fn deliver(sandbox: &Sandbox, number: u32, exams: u32) {
         format!(
             r#"{{"content": {{"id": {id}, "body_part": "{part}", "labels": [{{"classification": "mass", "value": {}}}]}},
                 "publication_timestamp": {}}}"#,
-            id % 2 == 0,
+            id.is_multiple_of(2),
             1_700_000_000 + number
         )
     };
