@@ -28,6 +28,8 @@ pub mod run;
 pub mod query;
 // Releases by name, and which are to be kept.
 pub mod release;
+// Training sets of a release.
+pub mod dataset;
 // What there is, how fresh, from what.
 pub mod inspect;
 // A pipeline's given/expect cases.

@@ -16,6 +16,7 @@ use crate::variables::Variables;
 
 mod catalog;
 mod check;
+mod dataset;
 mod describe;
 mod generate;
 mod history;
@@ -87,6 +88,7 @@ enum Command {
     Lineage(lineage::LineageArgs),
     Query(query::QueryArgs),
     Release(release::ReleaseArgs),
+    Dataset(dataset::DatasetArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -106,6 +108,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Lineage(args) => lineage::lineage(&cli.global, &args),
         Command::Query(args) => query::query(&cli.global, &args).await,
         Command::Release(args) => release::release(&cli.global, &args).await,
+        Command::Dataset(args) => dataset::dataset(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }
 }

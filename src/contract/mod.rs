@@ -12,12 +12,15 @@ use deltalake::datafusion::logical_expr::Expr;
 pub use crate::problem::{Problem, Problems};
 use crate::variables::Template;
 pub use csv::CsvOptions;
+pub use dataset::{Dataset, DatasetRows, Share, Shares, Use};
 pub use query::BadValue;
 pub use reference::Reference;
+pub use sql::check_replays;
 pub use types::{SYSTEM_COLUMNS, bronze_schema, parse_type, type_name};
 
 mod compile;
 mod csv;
+mod dataset;
 mod define;
 mod equal;
 mod graph;
@@ -56,6 +59,8 @@ pub struct Project {
     pub references: Vec<Reference>,
     /// Sorted by name.
     pub queries: Vec<Query>,
+    /// Sorted by name.
+    pub datasets: Vec<Dataset>,
 }
 
 impl Project {
@@ -77,6 +82,11 @@ impl Project {
     /// The query of this name.
     pub fn query(&self, name: &str) -> Option<&Query> {
         self.queries.iter().find(|query| query.name == name)
+    }
+
+    /// The dataset of this name.
+    pub fn dataset(&self, name: &str) -> Option<&Dataset> {
+        self.datasets.iter().find(|dataset| dataset.name == name)
     }
 
     /// The source that a bronze table reads.

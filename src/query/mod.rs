@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::json::writer::JsonArray;
 use deltalake::datafusion::dataframe::DataFrame;
 use deltalake::datafusion::execution::SendableRecordBatchStream;
+use deltalake::datafusion::logical_expr::Expr;
 use deltalake::datafusion::physical_plan::execute_stream;
 use deltalake::datafusion::prelude::{SQLOptions, SessionContext};
 use serde::de::DeserializeOwned;
@@ -81,6 +82,11 @@ impl Reader {
     /// The lake that is read.
     pub fn lake(&self) -> &Lake {
         &self.lake
+    }
+
+    /// What the engine may use.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Which versions are read.
@@ -200,6 +206,17 @@ impl Answer {
     /// The columns of the rows.
     pub fn schema(&self) -> SchemaRef {
         self.frame.schema().inner().clone()
+    }
+
+    /// The same rows, sorted by a column, NULL first.
+    ///
+    /// # Errors
+    /// Wrong use when there is no such column.
+    pub fn sorted_by(self, column: &str) -> Result<Self> {
+        let (qualifier, field) =
+            self.frame.schema().qualified_field_with_unqualified_name(column).map_err(|error| fault::of_sql(&error))?;
+        let sort = Expr::Column((qualifier, field).into()).sort(true, true);
+        Ok(Self { frame: self.frame.sort(vec![sort]).map_err(|error| fault::of_sql(&error))? })
     }
 
     /// Starts to read.
