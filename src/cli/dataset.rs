@@ -16,7 +16,6 @@ use crate::dataset::{self, BuildEvent, BuildProgress, Difference, Ids, Manifest,
 use crate::engine::Limits;
 use crate::error::{Error, Result};
 use crate::query::{AsOf, Reader, near, newest_release};
-use crate::release;
 
 /// Training sets that can be built again: rows of a release by split, with their originals
 #[derive(Debug, Args)]
@@ -163,10 +162,9 @@ async fn build(global: &Global, args: &DatasetArgs, build: &BuildArgs) -> Result
     let now = Reader::new(global.lake()?, limits);
     let release = now.at_release(&point(&now, build).await?).await?;
     let plan = dataset::plan(&request, &salt, &release, Some(&*project)).await?;
-    release::pin(&release, Some(&format!("dataset {name}"))).await?;
     let (progress, bar) = progress();
     let place = Place { into: args.into.clone(), data: global.data.clone(), threads: limits.threads, progress };
-    let built = dataset::build(plan, &place, build.replace).await;
+    let built = dataset::build(plan, &release, &place, build.replace).await;
     bar.finish_and_clear();
     let (manifest, is_new) = built?;
     print(args.format, &manifest, |manifest| built_text(manifest, &args.into, is_new))

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use deltalake::datafusion::scalar::ScalarValue;
 use toml_span::value::{Table, ValueInner};
 
@@ -327,7 +328,7 @@ impl Draft<'_, '_> {
                     &DatasetRows::select(&table.value, filter.map(|at| at.value.as_str())),
                     &HashMap::new(),
                 );
-                Some((rows, schema?))
+                Some((rows, DatasetRows::own_columns(&schema?)))
             }
             (None, Some(query), None) => self.query(query, params),
             (None, None, Some(sql)) => {
@@ -403,6 +404,16 @@ impl DatasetRows {
             None => format!("SELECT * FROM {table}"),
         }
     }
+
+    /// Whether a column of a table is the lake's own: it says where the row came from, and what did not fit its columns.
+    pub fn is_bookkeeping(column: &str) -> bool {
+        column.starts_with('_')
+    }
+
+    fn own_columns(schema: &SchemaRef) -> SchemaRef {
+        let own = schema.fields().iter().filter(|field| !Self::is_bookkeeping(field.name())).cloned();
+        Arc::new(Schema::new(own.collect::<Vec<_>>()))
+    }
 }
 
 fn plan(
@@ -419,8 +430,9 @@ fn plan(
     for unstable in &sql.unstable {
         problems.push(Problem::of_file(&file.path, &unstable.message).with_hint(unstable.hint.clone()));
     }
+    let is_declared = sql.placeholders.iter().all(|(name, _)| samples.contains_key(name));
     let before = problems.len();
-    let plan = planner.plan(&sql, problems)?;
+    let plan = planner.plan(&sql, problems).filter(|_| is_declared)?;
     let plan = planner.bind(&sql, plan, samples.clone(), problems)?;
     let plan = planner.analyse(&sql, plan, problems).filter(|_| problems.len() == before)?;
     Some(plan.schema().inner().clone())

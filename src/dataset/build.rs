@@ -17,7 +17,8 @@ use super::progress::Progress;
 use super::recipe::{Plan, Recipe};
 use super::rows::{Splitter, Waiting, texts};
 use crate::error::{Error, Result};
-use crate::query::fault;
+use crate::query::{Reader, fault};
+use crate::release;
 
 /// Rows that are written at once. They are counted from a part's start, so that it does not matter how they came.
 const CHUNK: usize = 1024;
@@ -48,11 +49,11 @@ pub struct Place {
     pub progress: BuildProgress,
 }
 
-/// Builds a dataset; one that was built before by the same recipe is left as it is.
+/// Builds a dataset and pins its release; one that was built before by the same recipe is left as it is, and `false`.
 ///
 /// # Errors
 /// When another dataset has the name and is not to be replaced, another process builds it, or reading or writing fails.
-pub async fn build(plan: Plan, place: &Place, replace: bool) -> Result<(Manifest, bool)> {
+pub async fn build(plan: Plan, release: &Reader, place: &Place, replace: bool) -> Result<(Manifest, bool)> {
     let target = place.into.join(&plan.recipe.name);
     if let Some(known) = Manifest::find(&target)? {
         if known.recipe == plan.recipe && !replace {
@@ -65,6 +66,7 @@ pub async fn build(plan: Plan, place: &Place, replace: bool) -> Result<(Manifest
         return Err(Error::usage(format!("{}: there is something else in its place", target.display()))
             .hint("choose another name, or another folder with --into"));
     }
+    release::pin(release, Some(&format!("dataset {}", plan.recipe.name))).await?;
     let folder = place.into.join(format!(".{}.building", plan.recipe.name));
     let mut progress = Progress::open(&folder, &plan.recipe.digest()?)?;
     (place.progress)(BuildEvent::Resumed { parts: progress.resumed });

@@ -37,6 +37,7 @@ pub fn document(
         "description": description(recipe, splits),
         "version": format!("{}.0.0", recipe.release),
         "datePublished": recipe.published_at.format("%Y-%m-%d").to_string(),
+        "citeAs": format!("{}, release {} of {}", recipe.name, recipe.release, recipe.published_at.format("%Y-%m-%d")),
         // The folder that this file lies in.
         "url": "./",
         "creator": {"@type": "Organization", "name": "pipeline dataset build"},

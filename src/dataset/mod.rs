@@ -30,6 +30,8 @@ mod recipe;
 mod rows;
 mod scan;
 mod svg;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use crate::error::Result;

@@ -1,11 +1,12 @@
 //! What a build has finished, so that one that was killed goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
 
 use super::digest;
 use super::part::Part;
@@ -47,6 +48,7 @@ impl Progress {
         let parts = if known.recipe == recipe { known.parts } else { BTreeMap::new() };
         let parts: BTreeMap<String, Vec<Part>> =
             parts.into_iter().map(|(split, parts)| (split, whole(folder, parts))).collect();
+        clear(folder, &parts)?;
         let resumed = parts.values().map(Vec::len).sum();
         let progress = Self {
             folder: folder.to_owned(),
@@ -114,6 +116,18 @@ fn take(lock: &Path) -> Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(Error::from(error).at(lock.display())),
     }
+}
+
+/// Removes what is in the folder beside the files of the parts: else it would be in the dataset.
+fn clear(folder: &Path, parts: &BTreeMap<String, Vec<Part>>) -> Result<()> {
+    let files = parts.values().flatten().flat_map(|part| &part.files);
+    let kept: HashSet<PathBuf> = files.map(|file| folder.join(&file.path)).collect();
+    for entry in WalkDir::new(folder).into_iter().flatten() {
+        if !entry.file_type().is_dir() && !kept.contains(entry.path()) {
+            fs::remove_file(entry.path()).at(entry.path().display())?;
+        }
+    }
+    Ok(())
 }
 
 /// The parts up to the first of which a file is missing or has another content.

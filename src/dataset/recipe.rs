@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::{DateTime, Utc};
+use deltalake::datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use deltalake::datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use serde::{Deserialize, Serialize};
 
 use super::digest::sha256;
@@ -116,7 +118,11 @@ pub async fn plan(request: &Request, salt: &str, release: &Reader, project: Opti
     check_replays(&sql)?;
     let statement = Statement::parse(&sql)?;
     let (tables, references) = inputs(&statement, release, project)?;
-    let answer = release.plan(&statement, project, &values).await?;
+    let mut answer = release.plan(&statement, project, &values).await?;
+    check_sums(answer.logical_plan())?;
+    if matches!(dataset.rows, DatasetRows::Table { .. }) {
+        answer = answer.without(DatasetRows::is_bookkeeping)?;
+    }
     check_columns(dataset, &answer.schema())?;
     let keys = Keys::new(salt)?;
     let number = crate::release::number(release)?;
@@ -199,6 +205,50 @@ fn inputs(statement: &Statement, release: &Reader, project: Option<&Project>) ->
         }
     }
     Ok((tables, references))
+}
+
+/// Aggregates of DOUBLE whose last bits depend on the order in which threads bring their parts.
+const INEXACT: [&str; 12] = [
+    "sum",
+    "avg",
+    "mean",
+    "var",
+    "var_samp",
+    "var_pop",
+    "stddev",
+    "stddev_samp",
+    "stddev_pop",
+    "corr",
+    "covar_samp",
+    "covar_pop",
+];
+
+fn check_sums(plan: &LogicalPlan) -> Result<()> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        let LogicalPlan::Aggregate(aggregate) = node else { return Ok(TreeNodeRecursion::Continue) };
+        for expr in &aggregate.aggr_expr {
+            expr.apply(|expr| {
+                if let Expr::AggregateFunction(call) = expr
+                    && INEXACT.contains(&call.func.name())
+                    && call
+                        .params
+                        .args
+                        .iter()
+                        .any(|arg| arg.get_type(aggregate.input.schema()).is_ok_and(|t| t.is_floating()))
+                {
+                    found = Some(call.func.name().to_owned());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match found {
+        None => Ok(()),
+        Some(name) => Err(Error::usage(format!("the last bits of '{name}' of DOUBLE depend on the number of threads"))
+            .hint("compute it in a table of gold and read that, or CAST to DECIMAL")),
+    }
 }
 
 fn check_columns(dataset: &Dataset, schema: &SchemaRef) -> Result<()> {

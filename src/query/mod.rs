@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::json::writer::JsonArray;
 use deltalake::datafusion::dataframe::DataFrame;
 use deltalake::datafusion::execution::SendableRecordBatchStream;
-use deltalake::datafusion::logical_expr::Expr;
+use deltalake::datafusion::logical_expr::{Expr, LogicalPlan};
 use deltalake::datafusion::physical_plan::execute_stream;
 use deltalake::datafusion::prelude::{SQLOptions, SessionContext};
 use serde::de::DeserializeOwned;
@@ -206,6 +206,22 @@ impl Answer {
     /// The columns of the rows.
     pub fn schema(&self) -> SchemaRef {
         self.frame.schema().inner().clone()
+    }
+
+    /// What is to be done to get the rows.
+    pub fn logical_plan(&self) -> &LogicalPlan {
+        self.frame.logical_plan()
+    }
+
+    /// The same rows without some columns.
+    ///
+    /// # Errors
+    /// None for columns that there are.
+    pub fn without(self, unwanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let schema = self.schema();
+        let names: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).filter(|n| unwanted(n)).collect();
+        Ok(Self { frame: self.frame.drop_columns(&names).map_err(|error| fault::of_sql(&error))? })
     }
 
     /// The same rows, sorted by a column, NULL first.

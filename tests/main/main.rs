@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod contract_change;
 mod crash;
+mod dataset;
 mod ingest;
 mod late_events;
 mod new_table;
