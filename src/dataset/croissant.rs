@@ -97,8 +97,10 @@ fn record_set(
 ) -> Result<Value> {
     let name = file.path.trim_start_matches("data/").trim_end_matches(".parquet");
     let schema = scan::schema(&folder.join(&file.path))?;
+    // A struct is none of Croissant's types; whoever opens the file sees it all the same.
+    let columns = schema.fields().iter().filter(|column| is_plain(column.data_type()));
     let fields: Vec<Value> =
-        schema.fields().iter().map(|column| field(name, column, descriptions.get(column.name()), &file.path)).collect();
+        columns.map(|column| field(name, column, descriptions.get(column.name()), &file.path)).collect();
     Ok(json!({
         "@type": "cr:RecordSet",
         "@id": name,
@@ -128,6 +130,13 @@ fn field(record_set: &str, column: &Field, description: Option<&String>, file: &
     }
     members.insert("source".to_owned(), json!({"fileObject": {"@id": file}, "extract": {"column": column.name()}}));
     Value::Object(members)
+}
+
+fn is_plain(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) => !item.data_type().is_nested(),
+        other => !other.is_nested(),
+    }
 }
 
 fn croissant_type(data_type: &DataType) -> &'static str {

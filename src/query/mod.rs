@@ -232,7 +232,11 @@ impl Answer {
         let (qualifier, field) =
             self.frame.schema().qualified_field_with_unqualified_name(column).map_err(|error| fault::of_sql(&error))?;
         let sort = Expr::Column((qualifier, field).into()).sort(true, true);
-        Ok(Self { frame: self.frame.sort(vec![sort]).map_err(|error| fault::of_sql(&error))? })
+        let frame = self.frame.sort(vec![sort]).map_err(|error| fault::of_sql(&error))?;
+        let (mut state, plan) = frame.into_parts();
+        // Sorts side by side take all memory, and what merges them, which cannot spill, finds none.
+        state.config_mut().options_mut().optimizer.repartition_sorts = false;
+        Ok(Self { frame: DataFrame::new(state, plan) })
     }
 
     /// Starts to read.
