@@ -38,6 +38,8 @@ pub mod restore;
 pub mod query;
 // Releases by name, and which are to be kept.
 pub mod release;
+// Training sets of a release.
+pub mod dataset;
 // What there is, how fresh, from what.
 pub mod inspect;
 // A pipeline's given/expect cases.

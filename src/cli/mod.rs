@@ -17,6 +17,7 @@ use crate::variables::Variables;
 
 mod catalog;
 mod check;
+mod dataset;
 mod describe;
 mod erase;
 mod fsck;
@@ -100,6 +101,7 @@ enum Command {
     Fsck(fsck::FsckArgs),
     Restore(restore::RestoreArgs),
     Release(release::ReleaseArgs),
+    Dataset(dataset::DatasetArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -125,6 +127,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Fsck(args) => fsck::fsck(&cli.global, &args).await,
         Command::Restore(args) => restore::restore(&cli.global, &args).await,
         Command::Release(args) => release::release(&cli.global, &args).await,
+        Command::Dataset(args) => dataset::dataset(&cli.global, &args).await,
         Command::Generate(args) => generate::generate(&cli.global, &args),
     }
 }

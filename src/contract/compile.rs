@@ -14,8 +14,8 @@ use super::raw::{self, At};
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
 use super::{
-    Definition, FileSource, Files, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table, TableName,
-    csv, query, reference,
+    Dataset, Definition, FileSource, Files, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table,
+    TableName, csv, dataset, query, reference,
 };
 use crate::problem::{File, Place, Problem, suggest};
 use crate::variables::Template;
@@ -42,6 +42,8 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     let defined: Vec<Option<Defined<'_>>> = drafts.iter().map(|draft| define(draft, &planner, problems)).collect();
     let order = order_tables(&drafts, &defined, problems);
     let queries = read_queries(folders, &pipelines, &planner, &references, problems);
+    let known = dataset::Known { planner: &planner, queries: &queries, references: &references };
+    let datasets = read_datasets(folders, &pipelines, &known, problems);
     if !problems.is_empty() {
         return None;
     }
@@ -55,7 +57,7 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     let mut pipelines: Vec<Pipeline> = pipelines.into_iter().map(|(_, pipeline, _)| pipeline).collect();
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
     let tables = order?.into_iter().filter_map(|name| tables.remove(&name)).collect();
-    Some(Project { pipelines, tables, references, queries, files: Files::of(folders) })
+    Some(Project { pipelines, tables, references, queries, datasets, files: Files::of(folders) })
 }
 
 /// A folder, its pipeline, and where its sources are declared.
@@ -145,7 +147,22 @@ fn read_queries(
     queries
 }
 
-/// Tables, references and queries have one name in the whole project.
+fn read_datasets(
+    folders: &[Folder],
+    pipelines: &[Read<'_>],
+    known: &dataset::Known<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Dataset> {
+    let mut datasets = Vec::new();
+    for folder in folders {
+        let pipeline = pipeline_name(pipelines, folder);
+        datasets.extend(folder.datasets.iter().filter_map(|named| dataset::read(&pipeline, named, known, problems)));
+    }
+    datasets.sort_by(|a, b| a.name.cmp(&b.name));
+    datasets
+}
+
+/// Tables, references, queries and datasets have one name in the whole project.
 fn check_names(folders: &[Folder], problems: &mut Vec<Problem>) {
     let tables = folders.iter().flat_map(|folder| &folder.tables).map(|files| (&files.name, &files.contract));
     twice("table", tables, problems);
@@ -153,6 +170,8 @@ fn check_names(folders: &[Folder], problems: &mut Vec<Problem>) {
     twice("reference", references.map(|named| (&named.name, &named.file)), problems);
     let queries = folders.iter().flat_map(|folder| &folder.queries);
     twice("query", queries.map(|named| (&named.name, &named.file)), problems);
+    let datasets = folders.iter().flat_map(|folder| &folder.datasets);
+    twice("dataset", datasets.map(|named| (&named.name, &named.file)), problems);
 }
 
 fn twice<'a, N>(what: &str, named: impl Iterator<Item = (&'a N, &'a File)>, problems: &mut Vec<Problem>)

@@ -12,13 +12,16 @@ use deltalake::datafusion::logical_expr::Expr;
 pub use crate::problem::{Problem, Problems};
 use crate::variables::Template;
 pub use csv::CsvOptions;
+pub use dataset::{Dataset, DatasetRows, Share, Shares, Use};
 pub use files::Files;
 pub use query::BadValue;
 pub use reference::Reference;
+pub use sql::check_replays;
 pub use types::{SYSTEM_COLUMNS, bronze_schema, parse_type, type_name};
 
 mod compile;
 mod csv;
+mod dataset;
 mod define;
 mod equal;
 mod files;
@@ -60,6 +63,8 @@ pub struct Project {
     pub queries: Vec<Query>,
     /// What all of it was read from.
     pub files: Files,
+    /// Sorted by name.
+    pub datasets: Vec<Dataset>,
 }
 
 impl Project {
@@ -81,6 +86,11 @@ impl Project {
     /// The query of this name.
     pub fn query(&self, name: &str) -> Option<&Query> {
         self.queries.iter().find(|query| query.name == name)
+    }
+
+    /// The dataset of this name.
+    pub fn dataset(&self, name: &str) -> Option<&Dataset> {
+        self.datasets.iter().find(|dataset| dataset.name == name)
     }
 
     /// The source that a bronze table reads.

@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::json::writer::JsonArray;
 use deltalake::datafusion::dataframe::DataFrame;
 use deltalake::datafusion::execution::SendableRecordBatchStream;
+use deltalake::datafusion::logical_expr::{Expr, LogicalPlan};
 use deltalake::datafusion::physical_plan::execute_stream;
 use deltalake::datafusion::prelude::{SQLOptions, SessionContext};
 use serde::de::DeserializeOwned;
@@ -81,6 +82,11 @@ impl Reader {
     /// The lake that is read.
     pub fn lake(&self) -> &Lake {
         &self.lake
+    }
+
+    /// What the engine may use.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Which versions are read.
@@ -225,6 +231,37 @@ impl Answer {
     /// The columns of the rows.
     pub fn schema(&self) -> SchemaRef {
         self.frame.schema().inner().clone()
+    }
+
+    /// What is to be done to get the rows.
+    pub fn logical_plan(&self) -> &LogicalPlan {
+        self.frame.logical_plan()
+    }
+
+    /// The same rows without some columns.
+    ///
+    /// # Errors
+    /// None for columns that there are.
+    pub fn without(self, unwanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let schema = self.schema();
+        let names: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).filter(|n| unwanted(n)).collect();
+        Ok(Self { frame: self.frame.drop_columns(&names).map_err(|error| fault::of_sql(&error))? })
+    }
+
+    /// The same rows, sorted by a column, NULL first.
+    ///
+    /// # Errors
+    /// Wrong use when there is no such column.
+    pub fn sorted_by(self, column: &str) -> Result<Self> {
+        let (qualifier, field) =
+            self.frame.schema().qualified_field_with_unqualified_name(column).map_err(|error| fault::of_sql(&error))?;
+        let sort = Expr::Column((qualifier, field).into()).sort(true, true);
+        let frame = self.frame.sort(vec![sort]).map_err(|error| fault::of_sql(&error))?;
+        let (mut state, plan) = frame.into_parts();
+        // Sorts side by side take all memory, and what merges them, which cannot spill, finds none.
+        state.config_mut().options_mut().optimizer.repartition_sorts = false;
+        Ok(Self { frame: DataFrame::new(state, plan) })
     }
 
     /// Starts to read.

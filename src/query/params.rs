@@ -182,6 +182,7 @@ mod tests {
             references: vec![classes],
             queries: Vec::new(),
             files: Default::default(),
+            datasets: Vec::new(),
         }
     }
 

@@ -140,7 +140,11 @@ fn runs_go_on_after_an_erasure() {
 fn what_contracts_do_not_mark_cannot_be_erased() {
     let sandbox = lake(false);
     let wrong = sandbox.expect(2, &["erase", "--exma", "5"]);
-    assert!(wrong.stderr.contains("no contract has a subject 'exma'\n  hint: contracts know: exam"), "{}", wrong.stderr);
+    assert!(
+        wrong.stderr.contains("no contract has a subject 'exma'\n  hint: contracts know: exam"),
+        "{}",
+        wrong.stderr
+    );
     let wrong = sandbox.expect(2, &["erase", "--exam"]);
     assert!(wrong.stderr.contains("hint: for example"), "{}", wrong.stderr);
 }

@@ -52,6 +52,18 @@ impl Sandbox {
         sandbox
     }
 
+    /// The same with a project of these files, each a path below `pipelines/` and its text.
+    pub fn with_files(files: &[(&str, &str)]) -> Self {
+        let mut sandbox = Self::new();
+        sandbox.project = sandbox.path("project");
+        for (path, text) in files {
+            let path = sandbox.project.join("pipelines").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        sandbox
+    }
+
     fn with_project(project: PathBuf) -> Self {
         let root = tempfile::tempdir().unwrap();
         for folder in ["data/exam", "data/medical_report"] {

@@ -8,6 +8,7 @@ mod cli;
 mod contract_change;
 mod crash;
 mod hostile;
+mod dataset;
 mod ingest;
 mod erase;
 mod late_events;
