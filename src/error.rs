@@ -96,6 +96,28 @@ impl Error {
         self.transient
     }
 
+    /// The work failed; where the operating system's number for it says why, with what the user can do. The libraries in
+    /// between keep of the error only its text.
+    pub(crate) fn of_system(message: String) -> Self {
+        let number =
+            message.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')).map(|(number, _)| number);
+        let hint = match number {
+            // EFBIG, ENOSPC, EDQUOT
+            Some("27" | "28" | "122") => "make room and run again: what was committed before is whole",
+            // EPERM, EACCES, EROFS
+            Some("1" | "13" | "30") => "let the user who runs this read and write there, or name another place",
+            // EIO
+            Some("5") => "the disk cannot be read or written: look at the system's log",
+            _ => return Self::failed(message),
+        };
+        Self::failed(message).hint(hint)
+    }
+
+    /// Place and fact, without the hint.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What the user must do about it.
     pub fn kind(&self) -> Kind {
         self.kind

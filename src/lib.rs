@@ -32,8 +32,22 @@ pub mod ops;
 pub mod engine;
 // Walks the tables and returns a report.
 pub mod run;
+// Silver and gold computed again from older inputs.
+pub mod replay;
+// Few files instead of many small ones, and nothing that no reader needs.
+pub mod maintain;
+// Rows of a person or an exam, gone from all versions.
+pub mod erase;
+// Whether logs, files, positions and releases are whole.
+pub mod fsck;
+// A table or a release as it was, as a new commit.
+pub mod restore;
 // SQL over the lake, now or as it was.
 pub mod query;
+// Releases by name, and which are to be kept.
+pub mod release;
+// Training sets of a release.
+pub mod dataset;
 // What there is, how fresh, from what.
 pub mod inspect;
 // A pipeline's given/expect cases.

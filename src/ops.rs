@@ -1,4 +1,5 @@
-//! The lake's own history: `ops.runs`, `ops.files`, `ops.columns`, `ops.expectations`, `ops.releases`. Delta tables like the others.
+//! The lake's own history, the tables of `ops`: runs, files, columns, expectations, releases, contracts, pins, erasures.
+//! Delta tables like the others.
 
 use std::sync::Arc;
 
@@ -128,8 +129,40 @@ pub struct ReleaseRow {
     pub table: String,
     /// Its version.
     pub version: i64,
+    /// The hash of the contracts that the run worked by.
+    pub contracts: Option<String>,
     /// When, microseconds since the epoch.
     pub published_at: i64,
+}
+
+/// A row of `ops.contracts`: a file of the contracts that releases were computed by.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContractRow {
+    /// The hash of all files together.
+    pub contracts: String,
+    /// The file, relative to the project.
+    pub path: String,
+    /// What it holds.
+    pub text: String,
+    /// When a release first used them, microseconds since the epoch.
+    pub first_used_at: i64,
+}
+
+/// A row of `ops.pins`: a release is to be kept, or need not be kept any more. The last event of a release counts.
+#[derive(Debug, Clone, Serialize)]
+pub struct PinRow {
+    /// Counts from 1, with gaps.
+    pub event: i64,
+    /// The release.
+    pub release: i64,
+    /// `pin` or `unpin`.
+    pub action: String,
+    /// What for.
+    pub why: Option<String>,
+    /// The user of the system who asked for it.
+    pub by: String,
+    /// When, microseconds since the epoch.
+    pub at: i64,
 }
 
 fn column(name: &str, data_type: DataType, required: bool, comment: &str) -> Column {
@@ -261,7 +294,91 @@ pub fn releases() -> TableSpec {
             text("run", true, "The run that published it."),
             text("table", true, "The table."),
             number("version", true, "Its version."),
+            text("contracts", false, "The hash of the contracts that the run worked by: see ops.contracts."),
             time("published_at", "When."),
+        ],
+    )
+}
+
+/// `ops.contracts`, the contracts that releases were computed by.
+pub fn contracts() -> TableSpec {
+    spec(
+        "ops.contracts",
+        "The files of the contracts that releases were computed by, each set of them once.",
+        vec![
+            text("contracts", true, "The hash of all files together."),
+            text("path", true, "The file, relative to the project."),
+            text("text", true, "What it holds."),
+            time("first_used_at", "When a release first used them."),
+        ],
+    )
+}
+
+/// A row of `ops.erasures`: what was erased of a table, at whose request. Says nothing of whom.
+#[derive(Debug, Clone, Serialize)]
+pub struct ErasureRow {
+    /// The erasure.
+    pub erasure: String,
+    /// What was erased, as contracts call it.
+    pub subject: String,
+    /// BLAKE3 of the identifier, keyed by what only the certificate has.
+    pub subject_hash: String,
+    /// The table.
+    pub table: String,
+    /// Rows that its newest version lacks since.
+    pub rows: i64,
+    /// Files of all versions that held rows.
+    pub files: i64,
+    /// The digest of the newest version's rows before.
+    pub digest_before: String,
+    /// The digest of its rows afterwards.
+    pub digest_after: String,
+    /// The releases up to this one lack rows since.
+    pub last_release: Option<i64>,
+    /// The user of the system who asked for it.
+    pub by: String,
+    /// When, microseconds since the epoch.
+    pub at: i64,
+}
+
+/// `ops.erasures`, what was erased.
+pub fn erasures() -> TableSpec {
+    spec(
+        "ops.erasures",
+        "What was erased of each table, in all its versions; nothing here says whom.",
+        vec![
+            text("erasure", true, "The erasure."),
+            text("subject", true, "What was erased, as contracts call it: exam."),
+            text("subject_hash", true, "BLAKE3 of the identifier, keyed by what only the certificate has."),
+            text("table", true, "The table."),
+            number("rows", true, "Rows that its newest version lacks since."),
+            number("files", true, "Files of all versions that held rows."),
+            text("digest_before", true, "The digest of the newest version's rows before."),
+            text("digest_after", true, "The digest of its rows afterwards."),
+            number("last_release", false, "The releases up to this one lack rows since."),
+            text("by", true, "The user of the system who asked for it."),
+            time("at", "When."),
+        ],
+    )
+}
+
+/// All tables of `ops`.
+pub fn all() -> Vec<TableSpec> {
+    vec![files(), columns(), expectations(), runs(), releases(), contracts(), pins(), erasures()]
+}
+
+/// `ops.pins`, which releases are to be kept.
+pub fn pins() -> TableSpec {
+    spec(
+        "ops.pins",
+        "Which releases are to be kept whatever their age; the last event of a release counts.",
+        vec![
+            number("event", true, "Counts from 1, with gaps."),
+            number("release", true, "The release."),
+            text("action", true, "pin or unpin."),
+            text("why", false, "What for."),
+            text("by", true, "The user of the system who asked for it."),
+            time("at", "When."),
         ],
     )
 }

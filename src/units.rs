@@ -19,7 +19,8 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "not a size that fits".to_owned())
 }
 
-/// `500ms`, `30s`, `5m`, `2h` or a number of seconds.
+/// `500ms`, `30s`, `5m`, `2h`, `30d` or a number of seconds; a thousand years at most, for what is longer does not fit into
+/// the calendar.
 ///
 /// # Errors
 /// What would be right.
@@ -30,10 +31,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
-        _ => return Err("not a duration; give for example 30s or 5m".to_owned()),
+        "d" => 24 * 3_600_000,
+        _ => return Err("not a duration; give for example 30s, 5m or 30d".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|_| "not a duration; give for example 30s or 5m".to_owned())?;
-    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(|| "not a duration that fits".to_owned())
+    let milliseconds = number.checked_mul(milliseconds).filter(|all| *all <= 366_000 * 24 * 3_600_000);
+    milliseconds.map(Duration::from_millis).ok_or_else(|| "not a duration that fits".to_owned())
 }
 
 /// The number and its unit.
@@ -56,6 +59,6 @@ mod tests {
     fn a_duration_has_a_unit_or_is_in_seconds() {
         let seconds = ["500ms", "30", "30s", "5m", "2h", "0s"].map(|text| parse_duration(text).unwrap().as_secs_f64());
         assert_eq!(seconds, [0.5, 30.0, 30.0, 300.0, 7200.0, 0.0]);
-        assert!(["", "soon", "-1s", "1d", "99999999999999999h"].iter().all(|text| parse_duration(text).is_err()));
+        assert!(["", "soon", "-1s", "1w", "99999999999999999h"].iter().all(|text| parse_duration(text).is_err()));
     }
 }

@@ -81,7 +81,11 @@ fn summary(project: &Project) -> String {
         let params: Vec<&str> = query.params.iter().map(|param| param.name.as_str()).collect();
         format!("query {}({})\n", query.name, params.join(", "))
     });
-    tables.chain(queries).collect()
+    let datasets = project.datasets.iter().map(|dataset| {
+        let splits = dataset.splits.to_string();
+        format!("dataset {} by {}, {:?}, {splits}\n", dataset.name, dataset.id, dataset.rows)
+    });
+    tables.chain(queries).chain(datasets).collect()
 }
 
 fn keyed(inputs: &[KeyedInput]) -> String {

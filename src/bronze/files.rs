@@ -9,29 +9,35 @@ use super::ledger::{Event, Ledger};
 use super::read::{BatchInfo, Looked, read_files};
 use crate::contract::{FileSource, Source, Table};
 use crate::error::{Error, Place, Result};
-use crate::lake::{Commit, LakeTable, TableSpec};
+use crate::lake::{Commit, Follower, LakeTable, TableSpec};
 use crate::ops::{self, FileRow};
-use crate::run::{BATCH, ProgressEvent, Run, TableReport};
+use crate::run::{BATCH, ProgressEvent, RESTORED, Run, TableReport};
 use crate::source::{FileEntry, HashingReader, Opened, Place as SourcePlace, Shape};
 
 /// Takes what is new of the table's source.
 ///
 /// # Errors
-/// When the source's folder is missing, a file cannot be read to its end, or storage fails; nothing is then taken.
+/// When the source's folder is missing, a file cannot be read to its end, storage fails, or bronze and the ledger do not
+/// know of the same batches; nothing is then taken.
 pub async fn ingest(run: &Run, table: &Table, source: &Source, files: &FileSource) -> Result<TableReport> {
     let spec = TableSpec::of(table);
-    let mut target = run.lake.open_or_create(&spec).await?;
-    target.catch_up(&run.lake).await?;
+    let name = source_name(table, source);
+    let held = run.lake.open(&spec.name).await?;
+    if let Some(held) = &held {
+        held.catch_up(&run.lake).await?;
+    }
     let ledger_table = run.lake.open_or_create(&ops::files()).await?;
-    let name = format!("{}.{}", table.pipeline, source.name);
-    let mut ledger = Ledger::read(&ledger_table, &name).await?;
+    let last = newest_batch(held.as_ref()).await?;
+    let mut ledger = Ledger::read(&ledger_table, &name, last).await?;
+    agree(run, &spec.name, held.as_ref(), &ledger).await?;
+    let mut target = run.lake.open_or_create(&spec).await?;
     let unseen = unseen(run, source, files, &ledger).await?;
-    if unseen.is_empty() {
+    let forgotten = ledger.forget(&ledger_table).await?;
+    if unseen.is_empty() && forgotten.is_none() {
         return Ok(TableReport::unchanged(table));
     }
     let (mut looked, to_read) = classify(unseen, &mut ledger, run.limits.threads).await?;
-    let batch =
-        BatchInfo { number: target.position(BATCH).await?.unwrap_or_default() + 1, ingested_at: run.started_micros() };
+    let batch = BatchInfo { number: last + 1, ingested_at: run.started_micros() };
     let total = to_read.iter().map(|(file, _)| file.size).sum();
     (run.progress)(ProgressEvent::Reading { table: table.name.to_string(), bytes: total });
     let threads = run.limits.threads;
@@ -41,22 +47,65 @@ pub async fn ingest(run: &Run, table: &Table, source: &Source, files: &FileSourc
     looked.extend(read);
     // What could not be opened is tried at each run, and so is what bears no mark of change; told once is enough.
     looked.retain(|file| !matches!(file.event, Event::Unreadable | Event::Touched) || !ledger.has_seen(&file.file));
-    let rows: Vec<FileRow> = looked.iter().map(|file| file_row(run, &name, &batch, file)).collect();
+    // The newest look at a file is the one that counts, whatever the clock says meanwhile.
+    let seen_at = run.started_micros().max(ledger.newest_seen_at + 1);
+    let rows: Vec<FileRow> = looked.iter().map(|file| file_row(run, &name, &batch, seen_at, file)).collect();
     let report = TableReport::of_files(table, &rows);
-    if rows.is_empty() {
+    if rows.is_empty() && forgotten.is_none() {
         return Ok(report);
     }
-    if adds.is_empty() {
-        return record_only(run, ledger_table, &rows, report).await;
+    let mut follower = ops::follower(&run.lake, &ops::files(), &rows).await?;
+    if let Some(forgotten) = forgotten {
+        follower.adds.extend(forgotten.adds);
+        follower.removes.extend(forgotten.removes);
     }
-    let commit = Commit {
-        adds,
-        positions: BTreeMap::from([(BATCH.to_owned(), batch.number)]),
-        followers: vec![ops::follower(&run.lake, &ops::files(), &rows).await?],
-        ..Commit::default()
-    };
-    run.commit(&mut target, commit).await?;
+    if adds.is_empty() {
+        return record_only(run, ledger_table, follower, report).await;
+    }
+    let positions = BTreeMap::from([(BATCH.to_owned(), batch.number)]);
+    run.commit(&mut target, Commit { adds, positions, followers: vec![follower], ..Commit::default() }).await?;
     Ok(report)
+}
+
+/// The source's name in `ops.files`.
+pub fn source_name(table: &Table, source: &Source) -> String {
+    format!("{}.{}", table.pipeline, source.name)
+}
+
+async fn newest_batch(held: Option<&LakeTable>) -> Result<i64> {
+    match held {
+        Some(held) => Ok(held.position(BATCH).await?.unwrap_or_default()),
+        None => Ok(0),
+    }
+}
+
+/// Bronze and the ledger are written in one commit: where one knows of a batch that the other does not, one of them was
+/// deleted, whole or at its end. Going on would leave records out, or take them in twice.
+async fn agree(run: &Run, name: &str, held: Option<&LakeTable>, ledger: &Ledger) -> Result<()> {
+    let last = newest_batch(held).await?;
+    let files = ops::files().name;
+    if ledger.newest_batch > last && !run.full_refresh {
+        return Err(Error::failed(format!(
+            "{name}: {files} knows of batch {}, the table of {last}: the table, or the end of its log, was deleted",
+            ledger.newest_batch
+        ))
+        .hint("put it back from a backup; or take the files of the lost batches in anew with `pipeline run --full-refresh`"));
+    }
+    let restored = match held {
+        Some(held) => held.position(RESTORED).await?,
+        None => None,
+    };
+    if ledger.newest_batch < last && restored.is_none() {
+        return Err(Error::failed(format!(
+            "{name}: the table knows of batch {last}, {files} of {}: the ledger, or the end of its log, was deleted",
+            ledger.newest_batch
+        ))
+        .hint(format!(
+            "put it back from a backup; or remove the folder of {name} too, and take all files in anew with \
+             `pipeline run --full-refresh`"
+        )));
+    }
+    Ok(())
 }
 
 /// What a run would take, in words; none when nothing is new.
@@ -65,7 +114,10 @@ pub async fn ingest(run: &Run, table: &Table, source: &Source, files: &FileSourc
 /// As [`ingest`].
 pub async fn plan(run: &Run, table: &Table, source: &Source, files: &FileSource) -> Result<Option<String>> {
     let ledger = match run.lake.open(&ops::files().name).await? {
-        Some(ledger) => Ledger::read(&ledger, &format!("{}.{}", table.pipeline, source.name)).await?,
+        Some(ledger) => {
+            let held = run.lake.open(&table.name.to_string()).await?;
+            Ledger::read(&ledger, &source_name(table, source), newest_batch(held.as_ref()).await?).await?
+        }
         None => Ledger::default(),
     };
     let unseen = unseen(run, source, files, &ledger).await?;
@@ -135,14 +187,13 @@ fn content_hash(file: &FileEntry) -> Result<Option<String>> {
     Ok(Some(hash))
 }
 
-/// Commits ledger rows of files that brought no records.
-async fn record_only(run: &Run, mut ledger: LakeTable, rows: &[FileRow], report: TableReport) -> Result<TableReport> {
-    let adds = ops::write(&run.lake, &ops::files(), rows).await?;
-    run.commit(&mut ledger, Commit { adds, ..Commit::default() }).await?;
+/// Commits what the ledger learns where no records came.
+async fn record_only(run: &Run, mut ledger: LakeTable, rows: Follower, report: TableReport) -> Result<TableReport> {
+    run.commit(&mut ledger, Commit { adds: rows.adds, removes: rows.removes, ..Commit::default() }).await?;
     Ok(report)
 }
 
-fn file_row(run: &Run, source: &str, batch: &BatchInfo, looked: &Looked) -> FileRow {
+fn file_row(run: &Run, source: &str, batch: &BatchInfo, seen_at: i64, looked: &Looked) -> FileRow {
     let records = looked.contents.as_ref().map_or(0, |contents| contents.summary.records);
     let hash = looked.contents.as_ref().map(|contents| contents.content_hash.clone()).or_else(|| looked.hash.clone());
     FileRow {
@@ -157,7 +208,7 @@ fn file_row(run: &Run, source: &str, batch: &BatchInfo, looked: &Looked) -> File
         event: looked.event.as_str().to_owned(),
         records: i64::try_from(records).unwrap_or(i64::MAX),
         reason: reason(looked),
-        seen_at: run.started_micros(),
+        seen_at,
     }
 }
 

@@ -1,12 +1,13 @@
 //! What has been seen of a source's files, from `ops.files`, and what is new of a listing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use arrow::array::{Array, AsArray, StringArray};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use crate::error::Result;
-use crate::lake::{LakeTable, read_file};
+use crate::lake::{Follower, LakeTable, read_file, rewrite_without};
+use crate::ops;
 use crate::source::FileEntry;
 
 /// The last that is known of a file.
@@ -19,12 +20,27 @@ struct Seen {
     content_hash: Option<String>,
 }
 
+/// A row of `ops.files`, and where it stands.
+struct Row {
+    file: usize,
+    place: u32,
+    uri: String,
+    batch: Option<i64>,
+    seen: Seen,
+}
+
 /// What has been seen of a source's files.
 #[derive(Debug, Default)]
 pub struct Ledger {
     by_uri: HashMap<String, Seen>,
     hashes: HashSet<String>,
     sizes: HashSet<u64>,
+    /// The newest batch that it knows, whether or not it counts.
+    pub newest_batch: i64,
+    /// When a file was last looked at, microseconds since the epoch.
+    pub newest_seen_at: i64,
+    /// Rows that do not count, by their file.
+    beyond: BTreeMap<usize, Vec<u32>>,
 }
 
 /// What a file is to the ledger.
@@ -61,45 +77,43 @@ impl Event {
 }
 
 impl Ledger {
-    /// Reads the ledger of a source.
+    /// Reads the ledger of a source. What it says of batches after `last` does not count: their records are not in bronze.
     ///
     /// # Errors
     /// When storage fails.
-    pub async fn read(files: &LakeTable, source: &str) -> Result<Self> {
-        let mut ledger = Self::default();
-        for file in files.files()? {
-            for batch in read_file(files, &file).await? {
-                let text = |name: &str| batch.column_by_name(name).map(|column| column.as_string::<i32>().clone());
-                let number = |name: &str| batch.column_by_name(name).map(|c| c.as_primitive::<Int64Type>().clone());
-                let time = |name: &str| {
-                    batch.column_by_name(name).map(|c| c.as_primitive::<TimestampMicrosecondType>().clone())
-                };
-                let (Some(sources), Some(uris), Some(hashes)) = (text("source"), text("uri"), text("content_hash"))
-                else {
-                    continue;
-                };
-                let (Some(sizes), Some(modified), Some(seen)) = (number("size"), time("modified_at"), time("seen_at"))
-                else {
-                    continue;
-                };
-                let e_tags = text("e_tag");
-                for row in (0..batch.num_rows()).filter(|row| sources.value(*row) == source) {
-                    let value = |of: &StringArray| of.is_valid(row).then(|| of.value(row).to_owned());
-                    ledger.add(
-                        uris.value(row),
-                        Seen {
-                            size: sizes.value(row),
-                            modified_at: modified.value(row),
-                            // Lakes have rows from before the column was there.
-                            e_tag: e_tags.as_ref().and_then(value),
-                            seen_at: seen.value(row),
-                            content_hash: value(&hashes),
-                        },
-                    );
-                }
+    pub async fn read(files: &LakeTable, source: &str, last: i64) -> Result<Self> {
+        let mut rows = Vec::new();
+        for (index, file) in files.files()?.iter().enumerate() {
+            let mut first = 0;
+            for batch in read_file(files, file).await? {
+                rows.extend(rows_of(&batch, source, index, first));
+                first += batch.num_rows() as u32;
             }
         }
+        let mut ledger = Self {
+            newest_batch: rows.iter().filter_map(|row| row.batch).max().unwrap_or_default(),
+            newest_seen_at: rows.iter().map(|row| row.seen.seen_at).max().unwrap_or_default(),
+            ..Self::default()
+        };
+        let (known, beyond) = split(rows, last);
+        known.into_iter().for_each(|row| ledger.add(&row.uri, row.seen));
+        beyond.into_iter().for_each(|row| ledger.beyond.entry(row.file).or_default().push(row.place));
         Ok(ledger)
+    }
+
+    /// Takes the rows that do not count out of `ops.files`; `None` when there are none.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub async fn forget(&self, files: &LakeTable) -> Result<Option<Follower>> {
+        let held = files.files()?;
+        let mut follower = Follower { table: files.name.clone(), adds: Vec::new(), removes: Vec::new() };
+        for (file, places) in &self.beyond {
+            let rewrite = rewrite_without(files, &ops::files(), &held[*file], places).await?;
+            follower.removes.push(rewrite.remove);
+            follower.adds.extend(rewrite.add);
+        }
+        Ok((!self.beyond.is_empty()).then_some(follower))
     }
 
     fn add(&mut self, uri: &str, seen: Seen) {
@@ -150,6 +164,46 @@ impl Ledger {
             (_, None) => Event::New,
         }
     }
+}
+
+/// The rows that count, and those that do not.
+fn split(rows: Vec<Row>, last: i64) -> (Vec<Row>, Vec<Row>) {
+    if rows.iter().all(|row| row.batch.is_none_or(|batch| batch <= last)) {
+        return (rows, Vec::new());
+    }
+    let in_bronze = rows.iter().filter(|row| row.batch.is_some_and(|batch| batch <= last));
+    let contents: HashSet<String> = in_bronze.filter_map(|row| row.seen.content_hash.clone()).collect();
+    // A file that brought no records counts while bronze has its content from another one.
+    let has_content = |row: &Row| row.seen.content_hash.as_ref().is_none_or(|hash| contents.contains(hash));
+    rows.into_iter().partition(|row| row.batch.map_or_else(|| has_content(row), |batch| batch <= last))
+}
+
+/// The rows of a source in a batch of `ops.files` whose first row stands at `first` in its file.
+fn rows_of(batch: &RecordBatch, source: &str, file: usize, first: u32) -> Vec<Row> {
+    let text = |name: &str| batch.column_by_name(name).map(|column| column.as_string::<i32>());
+    let number = |name: &str| batch.column_by_name(name).map(|column| column.as_primitive::<Int64Type>());
+    let time = |name: &str| batch.column_by_name(name).map(|column| column.as_primitive::<TimestampMicrosecondType>());
+    let (Some(sources), Some(uris), Some(hashes)) = (text("source"), text("uri"), text("content_hash")) else {
+        return Vec::new();
+    };
+    let (Some(batches), Some(sizes)) = (number("batch"), number("size")) else { return Vec::new() };
+    let (Some(modified), Some(seen)) = (time("modified_at"), time("seen_at")) else { return Vec::new() };
+    // Lakes have rows from before the column was there.
+    let e_tags = text("e_tag");
+    let row = |row: usize| Row {
+        file,
+        place: first + row as u32,
+        uri: uris.value(row).to_owned(),
+        batch: batches.is_valid(row).then(|| batches.value(row)),
+        seen: Seen {
+            size: sizes.value(row),
+            modified_at: modified.value(row),
+            e_tag: e_tags.filter(|tags| tags.is_valid(row)).map(|tags| tags.value(row).to_owned()),
+            seen_at: seen.value(row),
+            content_hash: hashes.is_valid(row).then(|| hashes.value(row).to_owned()),
+        },
+    };
+    (0..batch.num_rows()).filter(|row| sources.value(*row) == source).map(row).collect()
 }
 
 #[cfg(test)]

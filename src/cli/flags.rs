@@ -97,7 +97,7 @@ pub struct Global {
     /// The folder that holds `pipelines/` and `profiles/`.
     pub project: PathBuf,
     lease_expiry: u64,
-    durability: Durability,
+    pub durability: Durability,
     memory: Option<usize>,
     profile: Option<Profile>,
 }

@@ -9,14 +9,22 @@ pub use flags::{Flags, Global, LogFormat};
 mod catalog;
 mod check;
 mod clients;
+mod dataset;
 mod describe;
+mod erase;
 mod flags;
+mod fsck;
 mod generate;
 mod history;
 mod lineage;
+mod maintain;
 mod output;
 mod progress;
+mod quarantine;
 mod query;
+mod replay;
+mod release;
+mod restore;
 mod rows;
 mod run;
 mod status;
@@ -44,6 +52,14 @@ enum Command {
     Describe(describe::DescribeArgs),
     Lineage(lineage::LineageArgs),
     Query(query::QueryArgs),
+    Replay(replay::ReplayArgs),
+    Quarantine(quarantine::QuarantineArgs),
+    Erase(erase::EraseArgs),
+    Maintain(maintain::MaintainArgs),
+    Fsck(fsck::FsckArgs),
+    Restore(restore::RestoreArgs),
+    Release(release::ReleaseArgs),
+    Dataset(dataset::DatasetArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -63,6 +79,14 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Describe(args) => describe::describe(&flags.resolve()?, &args).await,
         Command::Lineage(args) => lineage::lineage(&flags.resolve()?, &args),
         Command::Query(args) => query::query(&flags.resolve()?, &args).await,
+        Command::Release(args) => release::release(&flags.resolve()?, &args).await,
+        Command::Replay(args) => replay::replay(&flags.resolve()?, &args).await,
+        Command::Restore(args) => restore::restore(&flags.resolve()?, &args).await,
+        Command::Quarantine(args) => quarantine::quarantine(&flags.resolve()?, &args).await,
+        Command::Erase(args) => erase::erase(&flags.resolve()?, &args).await,
+        Command::Maintain(args) => maintain::maintain(&flags.resolve()?, &args).await,
+        Command::Fsck(args) => fsck::fsck(&flags.resolve()?, &args).await,
+        Command::Dataset(args) => dataset::dataset(&flags.resolve()?, &args).await,
         Command::Generate(args) => generate::generate(&flags.resolve()?, &args).await,
     }
 }

@@ -51,7 +51,7 @@ pub struct QueryArgs {
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum AnswerFormat {
+pub(super) enum AnswerFormat {
     /// For people: long texts are cut.
     Table,
     /// An array of objects.
@@ -96,7 +96,7 @@ fn refuse_binary_terminal(args: &QueryArgs) -> Result<()> {
 }
 
 /// A word is a name; SQL has spaces.
-fn is_name(question: &str) -> bool {
+pub fn is_name(question: &str) -> bool {
     !question.is_empty() && question != "-" && question.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
 }
 
@@ -128,7 +128,7 @@ fn find<'a>(project: &'a Project, name: &str) -> Result<&'a Query> {
     })
 }
 
-async fn print(rows: SendableRecordBatchStream, format: AnswerFormat) -> Result<()> {
+pub(super) async fn print(rows: SendableRecordBatchStream, format: AnswerFormat) -> Result<()> {
     let Some(encoding) = encoding(format) else {
         return output::print(&rows::table(rows).await?);
     };
@@ -214,7 +214,11 @@ fn as_text(query: &Query) -> String {
     text
 }
 
-fn parse_param(text: &str) -> std::result::Result<(String, String), String> {
+/// Takes `name=value` apart.
+///
+/// # Errors
+/// When there is no name or no sign.
+pub fn parse_param(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => {
             Ok((name.trim().trim_start_matches('$').to_owned(), value.to_owned()))

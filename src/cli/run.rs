@@ -8,10 +8,13 @@ use super::clients::{self, Client};
 use super::output::{self, Format};
 use super::progress::progress;
 use super::{Flags, Global};
-use crate::contract::Stage;
+use crate::contract::{Project, Stage, TableName};
+use crate::engine::Limits;
 use crate::error::{Error, Result};
+use crate::lake::Lake;
+use crate::query::{AsOf, Reader};
 use crate::retry::Retry;
-use crate::run::{Options, Run, RunReport, Status, TableReport, Why};
+use crate::run::{Options, Run, RunReport, Status, TableReport, Why, selected};
 use crate::units::parse_duration;
 
 /// Bring the lake up to date: take in what is new, and refresh what depends on it
@@ -32,6 +35,9 @@ pub struct RunArgs {
     /// Compute silver and gold anew from bronze
     #[arg(long)]
     full_refresh: bool,
+    /// Compute silver and gold anew from bronze as it was in a release or at a time
+    #[arg(long, value_name = "RELEASE|TIME", conflicts_with = "stage")]
+    as_of: Option<AsOf>,
     /// Say what would be done and why; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -77,6 +83,21 @@ pub async fn run(flags: &Flags, args: &RunArgs) -> Result<()> {
     first.map_or(Ok(()), Err)
 }
 
+/// The lake with its bronze tables as they were, and a run that computes all of silver and gold from them.
+async fn as_it_was(
+    lake: Lake,
+    project: &Project,
+    options: Options,
+    as_of: &AsOf,
+    limits: Limits,
+) -> Result<(Lake, Options)> {
+    let mut versions = Reader::as_of(lake.clone(), std::slice::from_ref(as_of), limits).await?.versions().members();
+    versions.retain(|name, _| name.starts_with("bronze."));
+    let computed = |name: &TableName| name.stage != Stage::Bronze;
+    let select = selected(project, &options)?.into_iter().filter(computed).map(|name| name.to_string()).collect();
+    Ok((lake.clone().over(&lake, versions), Options { select, full_refresh: true, stage: None, ..options }))
+}
+
 async fn work(global: &Global, args: &RunArgs) -> Result<Done> {
     let options = Options {
         stage: args.stage,
@@ -86,7 +107,12 @@ async fn work(global: &Global, args: &RunArgs) -> Result<Done> {
         retry: Retry { times: args.retries, wait: args.retry_wait },
     };
     let (progress, bar) = progress();
-    let run = Run::new(global.lake()?, global.project()?, global.inputs()?, global.limits(), progress);
+    let (lake, project) = (global.lake()?, global.project()?);
+    let (lake, options) = match &args.as_of {
+        Some(as_of) => as_it_was(lake, &project, options, as_of, global.limits()).await?,
+        None => (lake, options),
+    };
+    let run = Run::new(lake, project, global.inputs()?, global.limits(), progress);
     if args.dry_run {
         return run.plan(&options).await.map(Done::Plan);
     }
@@ -167,7 +193,7 @@ fn table_of_clients(clients: &[Client<Done>]) -> String {
     table.to_string()
 }
 
-fn summary(report: &RunReport) -> String {
+pub(super) fn summary(report: &RunReport) -> String {
     let mut table = output::table(&["table", "rows in", "passed", "quarantined", "written", "replaced", ""]);
     for row in &report.tables {
         let note = row.why.map_or(row.status.as_str(), Why::as_str);

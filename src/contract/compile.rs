@@ -14,8 +14,8 @@ use super::raw;
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
 use super::{
-    Definition, FileSource, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table, TableName, csv,
-    database, query, reference,
+    Dataset, Definition, FileSource, Files, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table,
+    TableName, csv, database, dataset, query, reference,
 };
 use crate::problem::{File, Place, Problem, suggest};
 use crate::toml::{At, inside};
@@ -43,6 +43,8 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     let defined: Vec<Option<Defined<'_>>> = drafts.iter().map(|draft| define(draft, &planner, problems)).collect();
     let order = order_tables(&drafts, &defined, problems);
     let queries = read_queries(folders, &pipelines, &planner, &references, problems);
+    let known = dataset::Known { planner: &planner, queries: &queries, references: &references };
+    let datasets = read_datasets(folders, &pipelines, &known, problems);
     if !problems.is_empty() {
         return None;
     }
@@ -50,13 +52,13 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     let mut tables: HashMap<TableName, Table> = HashMap::new();
     for (draft, defined) in drafts.iter().zip(defined) {
         let definition = definition(draft, defined.and_then(|defined| defined.definition))?;
-        let fingerprint = fingerprint(draft, &definition, &drafts, &texts);
-        tables.insert(draft.name.clone(), table(draft, definition, fingerprint));
+        let inputs = input_texts(&definition, &drafts, &texts);
+        tables.insert(draft.name.clone(), table(draft, definition, &inputs));
     }
     let mut pipelines: Vec<Pipeline> = pipelines.into_iter().map(|(_, pipeline, _)| pipeline).collect();
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
     let tables = order?.into_iter().filter_map(|name| tables.remove(&name)).collect();
-    Some(Project { pipelines, tables, references, queries })
+    Some(Project { pipelines, tables, references, queries, datasets, files: Files::of(folders) })
 }
 
 /// A folder, its pipeline, and where its sources are declared.
@@ -147,7 +149,22 @@ fn read_queries(
     queries
 }
 
-/// Tables, references and queries have one name in the whole project.
+fn read_datasets(
+    folders: &[Folder],
+    pipelines: &[Read<'_>],
+    known: &dataset::Known<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Dataset> {
+    let mut datasets = Vec::new();
+    for folder in folders {
+        let pipeline = pipeline_name(pipelines, folder);
+        datasets.extend(folder.datasets.iter().filter_map(|named| dataset::read(&pipeline, named, known, problems)));
+    }
+    datasets.sort_by(|a, b| a.name.cmp(&b.name));
+    datasets
+}
+
+/// Tables, references, queries and datasets have one name in the whole project.
 fn check_names(folders: &[Folder], problems: &mut Vec<Problem>) {
     let tables = folders.iter().flat_map(|folder| &folder.tables).map(|files| (&files.name, &files.contract));
     twice("table", tables, problems);
@@ -155,6 +172,8 @@ fn check_names(folders: &[Folder], problems: &mut Vec<Problem>) {
     twice("reference", references.map(|named| (&named.name, &named.file)), problems);
     let queries = folders.iter().flat_map(|folder| &folder.queries);
     twice("query", queries.map(|named| (&named.name, &named.file)), problems);
+    let datasets = folders.iter().flat_map(|folder| &folder.datasets);
+    twice("dataset", datasets.map(|named| (&named.name, &named.file)), problems);
 }
 
 fn twice<'a, N>(what: &str, named: impl Iterator<Item = (&'a N, &'a File)>, problems: &mut Vec<Problem>)
@@ -286,17 +305,19 @@ fn definition(draft: &Draft<'_>, derived: Option<Definition>) -> Option<Definiti
     }
 }
 
-fn table(draft: &Draft<'_>, definition: Definition, fingerprint: u64) -> Table {
+fn table(draft: &Draft<'_>, definition: Definition, inputs: &[String]) -> Table {
     Table {
+        fingerprint: fingerprint(draft, inputs),
+        shape: shape(draft, &definition, inputs),
         name: draft.name.clone(),
         pipeline: draft.pipeline.clone(),
         description: draft.description.clone(),
         columns: draft.columns.clone(),
         key: draft.key.clone(),
+        subject: draft.subject.clone(),
         statistics: draft.statistics.clone(),
         expectations: draft.expectations.clone(),
         definition,
-        fingerprint,
     }
 }
 
@@ -305,16 +326,31 @@ fn reference_texts(folders: &[Folder]) -> HashMap<&str, &str> {
     references.map(|named| (named.name.as_str(), named.file.text.as_str())).collect()
 }
 
-/// xxh3 of all that decides the table's rows besides its inputs' rows.
-fn fingerprint(draft: &Draft<'_>, definition: &Definition, drafts: &[Draft<'_>], texts: &HashMap<&str, &str>) -> u64 {
+/// xxh3 of texts; their lengths keep a text that moves from one to the next from giving the same hash.
+fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     let mut hash = Xxh3::new();
-    let mut add = |text: &str| {
-        // The length keeps a text that moves from one part to the next from giving the same hash.
+    for text in texts {
         hash.update(&(text.len() as u64).to_le_bytes());
         hash.update(text.as_bytes());
-    };
-    add(&draft.contract.text);
-    add(draft.sql.map_or("", |sql| &sql.text));
+    }
+    hash.digest()
+}
+
+/// Of all that decides the table's rows besides its inputs' rows.
+fn fingerprint(draft: &Draft<'_>, inputs: &[String]) -> u64 {
+    let own = [draft.contract.text.as_str(), draft.sql.map_or("", |sql| &sql.text)];
+    hash(own.into_iter().chain(inputs.iter().map(String::as_str)))
+}
+
+/// The same without expectations, comments and descriptions.
+fn shape(draft: &Draft<'_>, definition: &Definition, inputs: &[String]) -> u64 {
+    let columns = draft.columns.iter().map(|column| (&column.name, &column.data_type, column.required));
+    let own = format!("{:?} {:?} {:?} {definition:?}", columns.collect::<Vec<_>>(), draft.key, draft.statistics);
+    hash(std::iter::once(own.as_str()).chain(inputs.iter().map(String::as_str)))
+}
+
+/// What a table reads besides rows: the references, and the type of its bronze input's payload.
+fn input_texts(definition: &Definition, drafts: &[Draft<'_>], texts: &HashMap<&str, &str>) -> Vec<String> {
     let (inputs, references): (Vec<&TableName>, &[String]) = match definition {
         Definition::Bronze { .. } => (Vec::new(), &[]),
         Definition::ByRecord { input, references, .. } => (vec![input], references),
@@ -323,14 +359,10 @@ fn fingerprint(draft: &Draft<'_>, definition: &Definition, drafts: &[Draft<'_>],
         }
         Definition::Whole { inputs, references, .. } => (inputs.iter().collect(), references),
     };
-    for reference in references {
-        add(texts.get(reference.as_str()).copied().unwrap_or_default());
-    }
-    for input in inputs {
-        let bronze = drafts.iter().find(|draft| draft.name == input).map(|draft| &draft.kind);
-        if let Some(Kind::Bronze { payload, .. }) = bronze {
-            add(&type_name(&DataType::Struct(payload.value.clone())));
-        }
-    }
-    hash.digest()
+    let references = references.iter().map(|name| texts.get(name.as_str()).copied().unwrap_or_default().to_owned());
+    let payload = |input: &&TableName| match drafts.iter().find(|draft| draft.name == *input).map(|draft| &draft.kind) {
+        Some(Kind::Bronze { payload, .. }) => Some(type_name(&DataType::Struct(payload.value.clone()))),
+        _ => None,
+    };
+    references.chain(inputs.iter().filter_map(payload)).collect()
 }

@@ -8,7 +8,7 @@ use super::{Stage, TableName};
 use crate::problem::{File, Problem, suggest};
 
 /// The folders of a pipeline; `tests` is read by the test runner only.
-const FOLDERS: [&str; 6] = ["bronze", "silver", "gold", "reference", "queries", "tests"];
+const FOLDERS: [&str; 7] = ["bronze", "silver", "gold", "reference", "queries", "datasets", "tests"];
 
 /// The files of one folder of `pipelines/`.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(super) struct Folder {
     pub tables: Vec<TableFiles>,
     pub references: Vec<Named>,
     pub queries: Vec<Named>,
+    pub datasets: Vec<Named>,
 }
 
 /// A table's contract and its SQL.
@@ -122,6 +123,7 @@ impl Reader<'_> {
             tables: Vec::new(),
             references: Vec::new(),
             queries: Vec::new(),
+            datasets: Vec::new(),
         };
         let mut has_manifest = false;
         for entry in self.list(&pipeline.path) {
@@ -132,6 +134,7 @@ impl Reader<'_> {
                 }
                 "reference" if entry.is_dir => folder.references = self.named(&entry, "csv"),
                 "queries" if entry.is_dir => folder.queries = self.named(&entry, "sql"),
+                "datasets" if entry.is_dir => folder.datasets = self.named(&entry, "toml"),
                 "tests" if entry.is_dir => {}
                 name if entry.is_dir => match name.parse::<Stage>() {
                     Ok(stage) => folder.tables.extend(self.tables(stage, &entry)),

@@ -13,15 +13,20 @@ pub use crate::problem::{Problem, Problems};
 use crate::variables::Template;
 pub use csv::CsvOptions;
 pub use database::{Database, Place as DatabasePlace, matches as matches_pattern};
+pub use dataset::{Dataset, DatasetRows, Share, Shares, Use};
+pub use files::Files;
 pub use query::BadValue;
 pub use reference::Reference;
+pub use sql::check_replays;
 pub use types::{bronze_columns, bronze_schema, parse_type, type_name};
 
 mod compile;
 mod csv;
 mod database;
+mod dataset;
 mod define;
 mod equal;
+mod files;
 mod graph;
 mod keys;
 mod layout;
@@ -59,6 +64,10 @@ pub struct Project {
     pub references: Vec<Reference>,
     /// Sorted by name.
     pub queries: Vec<Query>,
+    /// What all of it was read from.
+    pub files: Files,
+    /// Sorted by name.
+    pub datasets: Vec<Dataset>,
 }
 
 impl Project {
@@ -80,6 +89,11 @@ impl Project {
     /// The query of this name.
     pub fn query(&self, name: &str) -> Option<&Query> {
         self.queries.iter().find(|query| query.name == name)
+    }
+
+    /// The dataset of this name.
+    pub fn dataset(&self, name: &str) -> Option<&Dataset> {
+        self.datasets.iter().find(|dataset| dataset.name == name)
     }
 
     /// The source that a bronze table reads.
@@ -228,6 +242,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// The columns of which one value is one row; empty for tables without a key.
     pub key: Vec<String>,
+    /// What one value of the key stands for, whose rows can be erased: `exam`.
+    pub subject: Option<String>,
     /// Columns with min and max in the Delta log: the key first, none twice.
     pub statistics: Vec<String>,
     /// Those of the `required` columns first.
@@ -235,6 +251,8 @@ pub struct Table {
     pub definition: Definition,
     /// Changes when the contract, its SQL, a reference that it uses or its bronze input's payload type changes.
     pub fingerprint: u64,
+    /// Changes with what makes rows: all of that but expectations, comments and descriptions.
+    pub shape: u64,
 }
 
 impl Table {

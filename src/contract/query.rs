@@ -223,7 +223,7 @@ fn check_sql(file: &File, params: &[(At<String>, Option<Param>)], planner: &Plan
 }
 
 /// Some value of the type, to plan with.
-fn sample(data_type: &DataType) -> Option<ScalarValue> {
+pub(super) fn sample(data_type: &DataType) -> Option<ScalarValue> {
     match data_type {
         DataType::Utf8 => Some(ScalarValue::from("x")),
         DataType::Binary => Some(ScalarValue::Binary(Some(Vec::new()))),

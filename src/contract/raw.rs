@@ -58,6 +58,7 @@ pub(super) struct RawTable {
     pub broadcast: Vec<At<String>>,
     pub inherits: Option<At<String>>,
     pub statistics: Vec<At<String>>,
+    pub subject: Option<At<String>>,
     pub columns: Vec<RawColumn>,
     pub expectations: Vec<RawExpectation>,
 }
@@ -147,6 +148,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         replace_by: reader.names("replace_by"),
         broadcast: reader.names("broadcast").map_or_else(Vec::new, |at| at.value),
         inherits: reader.optional("inherits"),
+        subject: reader.optional("subject"),
         statistics: reader.names("statistics").map_or_else(Vec::new, |at| at.value),
         columns: Vec::new(),
         expectations: Vec::new(),

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use deltalake::datafusion::common::TableReference;
 use deltalake::datafusion::execution::SessionState;
 use deltalake::datafusion::logical_expr::Volatility;
-use deltalake::datafusion::sql::parser::Statement as DfStatement;
+use deltalake::datafusion::sql::parser::{DFParser, Statement as DfStatement};
 use deltalake::datafusion::sql::planner::object_name_to_table_reference;
 use deltalake::datafusion::sql::sqlparser::ast::{
     Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, Query, Select, SelectItem, SetExpr, Spanned,
@@ -15,6 +15,7 @@ use deltalake::datafusion::sql::sqlparser::ast::{
 use deltalake::datafusion::sql::sqlparser::tokenizer::Location;
 
 use super::TableName;
+use crate::error::Error;
 use crate::problem::{File, Place};
 
 /// Aggregates whose result depends on the order of rows.
@@ -120,6 +121,25 @@ pub(super) fn unstable_in(expr: &Expr, state: &SessionState) -> Vec<Unstable> {
     let mut scan = Scan::new(state);
     let _ = expr.visit(&mut scan);
     scan.unstable
+}
+
+/// Checks that a query gives the same answer whenever it runs on the same rows.
+///
+/// # Errors
+/// Wrong use: not one query, or something in it is not decided by its input rows.
+pub fn check_replays(sql: &str) -> Result<(), Error> {
+    let state = crate::engine::planning_session().state();
+    let file = File { path: "SQL".to_owned(), text: sql.to_owned() };
+    let mut statements = DFParser::parse_sql(sql).map_err(|error| Error::usage(format!("not SQL: {error}")))?;
+    let parsed = statements.pop_front().and_then(|statement| Sql::new(&file, statement, &state));
+    let parsed = parsed.ok_or_else(|| Error::usage("the SQL is not one query"))?;
+    match parsed.unstable.into_iter().next() {
+        None => Ok(()),
+        Some(found) => {
+            let place = format!("SQL, line {}, column {}", found.place.line, found.place.column);
+            Err(Error::usage(found.message).at(place).hint(found.hint))
+        }
+    }
 }
 
 fn outputs(body: &SetExpr) -> HashMap<String, Place> {

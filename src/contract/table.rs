@@ -24,6 +24,7 @@ pub(super) struct Draft<'a> {
     pub columns: Vec<Column>,
     pub key: Vec<String>,
     pub statistics: Vec<String>,
+    pub subject: Option<String>,
     pub expectations: Vec<Expectation>,
     pub kind: Kind,
     /// What SQL sees of it; none while the columns have mistakes.
@@ -49,6 +50,7 @@ pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Ve
         sql: files.sql.as_ref(),
         columns: bronze_columns(false),
         key: Vec::new(),
+        subject: None,
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
         expectations: Vec::new(),
         kind: Kind::Bronze { source: None, relation: None, payload: At { value: Fields::empty(), at: 0 } },
@@ -107,6 +109,7 @@ impl Draft<'_> {
         self.key = self.known_columns("key", raw.key.as_ref().map(|at| &at.value), problems);
         self.check_key(&raw, problems);
         self.check_strategy(&raw, problems);
+        self.subject = self.read_subject(&raw, problems);
         self.statistics = self.key.clone();
         for column in self.known_columns("statistics", Some(&raw.statistics), problems) {
             if !self.statistics.contains(&column) {
@@ -115,6 +118,18 @@ impl Draft<'_> {
         }
         self.expectations = self.read_expectations(&raw, problems);
         self.kind = Kind::Derived(Box::new(raw));
+    }
+
+    fn read_subject(&self, raw: &RawTable, problems: &mut Vec<Problem>) -> Option<String> {
+        let At { value, at } = raw.subject.as_ref()?;
+        if !is_identifier(value) {
+            let hint = "small letters, digits and _, a letter first".to_owned();
+            problems.push(self.problem(*at, format!("'{value}' cannot be a subject's name")).with_hint(hint));
+        } else if self.key.len() != 1 {
+            let message = "a subject is told by a key of one column".to_owned();
+            problems.push(self.problem(*at, message).with_hint("its rows are found by that column".to_owned()));
+        }
+        Some(value.clone())
     }
 
     pub(super) fn problem(&self, at: usize, message: String) -> Problem {

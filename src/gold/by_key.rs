@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use super::keys::{self, ChangedKeys};
 use super::output::{self, Output, json_keys};
-use super::whole::{any_is_newer, into_inner, open_inputs, positions, replace_all};
+use super::whole::{into_inner, is_another, news, open_inputs, positions, replace_all};
 use crate::contract::{Definition, KeyedInput, Table};
 use crate::engine;
 use crate::error::{Error, Place, Result};
@@ -38,7 +38,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     let Definition::ByKey { replace_by, inputs: keyed, .. } = &table.definition else {
         return Err(Error::failed(format!("{}: not a by_key table", table.name)));
     };
-    let Some(inputs) = open_inputs(run, &table.inputs()).await? else { return Ok(TableReport::unchanged(table)) };
+    let Some(inputs) = open_inputs(&run.lake, &table.inputs()).await? else { return Ok(TableReport::unchanged(table)) };
     let spec = TableSpec::of(table);
     let mut target = run.lake.open_or_create(&spec).await?;
     target.catch_up(&run.lake).await?;
@@ -46,8 +46,13 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     if why != Why::NewInput {
         return replace_all(run, table, &mut target, &spec, &inputs, why).await;
     }
-    if !any_is_newer(&target, &inputs).await? {
+    if news(&target, &inputs).await?.is_none() {
         return Ok(TableReport::unchanged(table));
+    }
+    for input in &inputs {
+        if is_another(&target, input).await? {
+            return replace_all(run, table, &mut target, &spec, &inputs, Why::UnknownChanges).await;
+        }
     }
     let ctx = run.session_with_references(table.references())?;
     let seen = seen(&target, keyed, &inputs).await?;
@@ -64,7 +69,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
 /// When storage fails.
 pub async fn changed_keys(run: &Run, table: &Table, target: &LakeTable) -> Result<Option<usize>> {
     let Some((kept_by, keyed)) = table.keyed() else { return Ok(None) };
-    let Some(inputs) = open_inputs(run, &table.inputs()).await? else { return Ok(Some(0)) };
+    let Some(inputs) = open_inputs(&run.lake, &table.inputs()).await? else { return Ok(Some(0)) };
     let ctx = run.session_with_references(&[])?;
     let seen = seen(target, keyed, &inputs).await?;
     Ok(keys::changed(&ctx, table, kept_by, &seen).await?.map(|keys| keys.set.len()))
@@ -98,7 +103,7 @@ async fn replace_keys(
         restrict(ctx, keyed, input, &keys).await.at(&table.name)?;
     }
     let transform = Transform::plan(ctx, table, &[], None).await?;
-    let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
+    let quarantine = Quarantine::open(&run.lake, &target.name, &run.id, run.started_micros()).await?;
     let quarantine = Arc::new(Mutex::new(quarantine));
     let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
     let replaced = json_keys(&keys.rows, &spec.lookup)?;
@@ -115,7 +120,7 @@ async fn replace_keys(
     commit.changes = changes(target, spec, gone, &adds).await?;
     commit.adds.extend(adds);
     let inputs: Vec<LakeTable> = seen.iter().map(|(_, input, _)| (*input).clone()).collect();
-    commit.positions = positions(table, &inputs);
+    commit.positions = positions(table, &inputs)?;
     commit.followers.extend(set_aside.follower);
     commit.followers.extend(run.expectation_rows(table, &report).await?);
     run.commit(target, commit).await?;

@@ -9,7 +9,7 @@ use super::output;
 use crate::contract::{Table, TableName};
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::lake::{Commit, DataFile, LakeTable, TableSpec};
+use crate::lake::{Commit, DataFile, Lake, LakeTable, TableSpec, has_changed, identity_of};
 use crate::run::{CONTRACT, Run, TableReport, Why, fingerprint};
 use crate::silver::quarantine::{Quarantine, Replace};
 use crate::transform::Transform;
@@ -19,22 +19,25 @@ use crate::transform::Transform;
 /// # Errors
 /// When an expectation of severity `fail` does not hold, or storage fails; the table is then as it was.
 pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
-    let Some(inputs) = open_inputs(run, &table.inputs()).await? else { return Ok(TableReport::unchanged(table)) };
+    let Some(inputs) = open_inputs(&run.lake, &table.inputs()).await? else { return Ok(TableReport::unchanged(table)) };
     let spec = TableSpec::of(table);
     let mut target = run.lake.open_or_create(&spec).await?;
     target.catch_up(&run.lake).await?;
     let why = run.why(table, &target).await?;
-    if why == Why::NewInput && !any_is_newer(&target, &inputs).await? {
+    if why == Why::NewInput && news(&target, &inputs).await?.is_none() {
         return Ok(TableReport::unchanged(table));
     }
     replace_all(run, table, &mut target, &spec, &inputs, why).await
 }
 
 /// The inputs at their newest versions; `None` while one of them is not there.
-pub(crate) async fn open_inputs(run: &Run, names: &[&TableName]) -> Result<Option<Vec<LakeTable>>> {
+///
+/// # Errors
+/// When a log cannot be read.
+pub async fn open_inputs(lake: &Lake, names: &[&TableName]) -> Result<Option<Vec<LakeTable>>> {
     let mut inputs = Vec::new();
     for name in names {
-        match run.lake.open(&name.to_string()).await? {
+        match lake.open(&name.to_string()).await? {
             Some(input) => inputs.push(input),
             None => return Ok(None),
         }
@@ -42,20 +45,42 @@ pub(crate) async fn open_inputs(run: &Run, names: &[&TableName]) -> Result<Optio
     Ok(Some(inputs))
 }
 
-/// Whether an input has a version that the table has not seen.
-pub(crate) async fn any_is_newer(target: &LakeTable, inputs: &[LakeTable]) -> Result<bool> {
+/// The first input that changed since the version that the table has seen. A newer version need not have other rows: it
+/// may record only how far the input has come, or hold the same rows in other files.
+///
+/// # Errors
+/// When a log cannot be read.
+pub async fn news<'a>(target: &LakeTable, inputs: &'a [LakeTable]) -> Result<Option<&'a LakeTable>> {
     for input in inputs {
-        if target.position(&input.name).await? != Some(input.version_position()) {
-            return Ok(true);
+        if is_another(target, input).await? {
+            return Ok(Some(input));
+        }
+        let seen = target.position(&input.name).await?.and_then(|seen| u64::try_from(seen).ok());
+        if seen != Some(input.version()) && has_changed(input, seen.unwrap_or_default()).await? {
+            return Ok(Some(input));
         }
     }
-    Ok(false)
+    Ok(None)
+}
+
+/// Whether the input was deleted and made anew since the table has read it.
+pub(super) async fn is_another(target: &LakeTable, input: &LakeTable) -> Result<bool> {
+    let seen = target.position(&identity_of(&input.name)).await?;
+    let identity = input.identity()?;
+    Ok(seen.is_some_and(|seen| seen != identity))
 }
 
 /// What the table has seen once the commit lands.
-pub(crate) fn positions(table: &Table, inputs: &[LakeTable]) -> BTreeMap<String, i64> {
-    let seen = inputs.iter().map(|input| (input.name.clone(), input.version_position()));
-    seen.chain([(CONTRACT.to_owned(), fingerprint(table))]).collect()
+///
+/// # Errors
+/// When an input's snapshot is not loaded.
+pub fn positions(table: &Table, inputs: &[LakeTable]) -> Result<BTreeMap<String, i64>> {
+    let mut positions = BTreeMap::from([(CONTRACT.to_owned(), fingerprint(table))]);
+    for input in inputs {
+        positions.insert(input.name.clone(), input.version_position());
+        positions.insert(identity_of(&input.name), input.identity()?);
+    }
+    Ok(positions)
 }
 
 /// Computes all rows and replaces the table's.
@@ -72,7 +97,7 @@ pub(crate) async fn replace_all(
         engine::register(&ctx, &input.name, input.provider(&ctx).await?)?;
     }
     let transform = Transform::plan(&ctx, table, &[], None).await?;
-    let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
+    let quarantine = Quarantine::open(&run.lake, &target.name, &run.id, run.started_micros()).await?;
     let quarantine = Arc::new(Mutex::new(quarantine));
     let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
     let set_aside = into_inner(quarantine, table)?.close(&Replace::All).await?;
@@ -81,7 +106,7 @@ pub(crate) async fn replace_all(
         adds: output.adds,
         removes: target.files()?.iter().map(DataFile::remove).collect(),
         metadata: target.metadata_change(spec)?,
-        positions: positions(table, inputs),
+        positions: positions(table, inputs)?,
         ..Commit::default()
     };
     commit.followers.extend(set_aside.follower);

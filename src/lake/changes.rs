@@ -3,11 +3,9 @@
 //! The Delta protocol says where they stand: in the commit's change data files where it has some, else in the files
 //! that it added and removed.
 
-use deltalake::kernel::Action;
-
-use super::LakeTable;
 use super::reader::read_columns;
-use crate::error::{Place, Result};
+use super::{LakeTable, LogEntry};
+use crate::error::Result;
 use arrow::array::RecordBatch;
 
 /// The rows that changed, or that they cannot be told any more.
@@ -24,10 +22,13 @@ pub enum Changed {
 /// # Errors
 /// When storage fails; what is gone for good is [`Changed::Unknown`].
 pub async fn changed_rows(table: &LakeTable, since: u64, columns: &[String]) -> Result<Changed> {
+    // A version that the table no longer has: it was made anew, or lost its newest entries.
+    if since > table.version() {
+        return Ok(Changed::Unknown);
+    }
     let mut rows = Vec::new();
     for version in since + 1..=table.version() {
-        let entry = table.delta().log_store().read_commit_entry(version).await.at(&table.name)?;
-        let Some(files) = entry.as_deref().and_then(changed_files) else { return Ok(Changed::Unknown) };
+        let Some(files) = table.log_entry(version).await?.and_then(changed_files) else { return Ok(Changed::Unknown) };
         for (path, size) in files {
             match read_columns(table, &path, size, columns).await {
                 Ok(batches) => rows.extend(batches),
@@ -40,20 +41,34 @@ pub async fn changed_rows(table: &LakeTable, since: u64, columns: &[String]) -> 
     Ok(Changed::Rows(rows))
 }
 
-/// The files that hold a commit's changed rows, with their sizes; `None` when the commit changed the columns.
-fn changed_files(entry: &[u8]) -> Option<Vec<(String, u64)>> {
-    let (mut feed, mut files) = (Vec::new(), Vec::new());
-    for line in entry.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        match serde_json::from_slice(line).ok()? {
-            Action::Cdc(cdc) => feed.push((cdc.path, cdc.size)),
-            Action::Add(add) if add.data_change => files.push((add.path, add.size)),
-            Action::Remove(remove) if remove.data_change => files.push((remove.path, remove.size?)),
-            Action::Metadata(_) => return None,
-            _ => {}
+/// Whether rows or columns changed after version `since`, up to the table's version; so too when the log no longer says.
+///
+/// # Errors
+/// When storage fails.
+pub async fn has_changed(table: &LakeTable, since: u64) -> Result<bool> {
+    if since > table.version() {
+        return Ok(true);
+    }
+    for version in since + 1..=table.version() {
+        if table.log_entry(version).await?.is_none_or(|entry| entry.changes_data()) {
+            return Ok(true);
         }
     }
-    let files = if feed.is_empty() { files } else { feed };
-    files.into_iter().map(|(path, size)| Some((path, u64::try_from(size).ok()?))).collect()
+    Ok(false)
+}
+
+/// The files that hold a commit's changed rows, with their sizes; `None` when the commit changed the columns, or does not
+/// say a size.
+fn changed_files(entry: LogEntry) -> Option<Vec<(String, u64)>> {
+    if entry.has_metadata {
+        return None;
+    }
+    if !entry.changes.is_empty() {
+        return entry.changes.into_iter().map(|cdc| Some((cdc.path, u64::try_from(cdc.size).ok()?))).collect();
+    }
+    let adds = entry.adds.into_iter().filter(|file| file.add().data_change).map(|file| Some((file.path, file.size)));
+    let removes = entry.removes.into_iter().filter(|remove| remove.data_change);
+    adds.chain(removes.map(|remove| Some((remove.path, u64::try_from(remove.size?).ok()?)))).collect()
 }
 
 async fn file_is_gone(table: &LakeTable, path: &str) -> bool {

@@ -9,12 +9,18 @@ use std::collections::{BTreeMap, HashMap};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, AddCDCFile, Remove, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
+use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::log::{LogEntry, RUN};
+use super::table::signed;
+use super::writer::TARGET_BYTES;
 use super::{Lake, LakeTable};
 use crate::error::{Error, Place, Result};
 
+/// Commits after which a table gets a checkpoint: opening it reads no more entries than that.
+const CHECKPOINT_EVERY: u64 = 10;
 /// The key of the followers in Delta's commit info.
 const FOLLOWERS: &str = "medalha.followers";
 
@@ -29,9 +35,32 @@ pub struct Follower {
     pub removes: Vec<Remove>,
 }
 
+/// What a commit is, to whoever reads the table's history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Rows came or went.
+    #[default]
+    Write,
+    /// The same rows, in other files.
+    Compact,
+    /// The rows of an older version.
+    Restore {
+        /// The version.
+        version: u64,
+    },
+}
+
+/// The position under which a table records which table it has read, or followed, under a name: one that was deleted and
+/// made anew counts its versions from 0 again.
+pub fn identity_of(name: &str) -> String {
+    format!("{name}#table")
+}
+
 /// What one commit changes and records.
 #[derive(Debug, Default)]
 pub struct Commit {
+    /// What it is.
+    pub kind: Kind,
     /// New data files.
     pub adds: Vec<Add>,
     /// Data files that go.
@@ -51,11 +80,15 @@ pub struct Commit {
 impl Commit {
     fn operation(&self) -> DeltaOperation {
         let mode = if self.removes.is_empty() { SaveMode::Append } else { SaveMode::Overwrite };
-        DeltaOperation::Write { mode, partition_by: None, predicate: None }
+        match self.kind {
+            Kind::Write => DeltaOperation::Write { mode, partition_by: None, predicate: None },
+            Kind::Compact => DeltaOperation::Optimize { predicate: None, target_size: signed(TARGET_BYTES) },
+            Kind::Restore { version } => DeltaOperation::Restore { version: Some(version), datetime: None },
+        }
     }
 
     fn properties(&self) -> Result<CommitProperties> {
-        let mut info = HashMap::from([("medalha.run".to_owned(), Value::from(self.run.as_str()))]);
+        let mut info = HashMap::from([(RUN.to_owned(), Value::from(self.run.as_str()))]);
         if !self.followers.is_empty() {
             info.insert(FOLLOWERS.to_owned(), serde_json::to_value(&self.followers)?);
         }
@@ -64,14 +97,16 @@ impl Commit {
         Ok(CommitProperties::default()
             .with_metadata(info)
             .with_max_retries(0)
+            .with_create_checkpoint(false)
             .with_cleanup_expired_logs(Some(false))
             .with_application_transactions(positions.collect()))
     }
 
     fn into_actions(self) -> Vec<Action> {
+        let data_change = self.kind != Kind::Compact;
         let mut actions: Vec<Action> = self.metadata.into_iter().collect();
-        actions.extend(self.removes.into_iter().map(Action::Remove));
-        actions.extend(self.adds.into_iter().map(Action::Add));
+        actions.extend(self.removes.into_iter().map(|remove| Action::Remove(Remove { data_change, ..remove })));
+        actions.extend(self.adds.into_iter().map(|add| Action::Add(Add { data_change, ..add })));
         actions.extend(self.changes.into_iter().map(Action::Cdc));
         actions
     }
@@ -88,7 +123,7 @@ impl LakeTable {
         let run = commit.run.clone();
         self.commit_alone(lake, commit).await?;
         for follower in followers {
-            self.follow(lake, follower, &run).await?;
+            self.follow(lake, self.version(), follower, &run).await?;
         }
         Ok(())
     }
@@ -105,49 +140,123 @@ impl LakeTable {
                 .at(format!("{}: the commit after version {}", self.name, snapshot.version()))
                 .or_hint("run again; if it stays, look with `pipeline history` for another writer")
         })?;
-        self.set_state(finished.snapshot())
+        self.set_state(finished.snapshot())?;
+        if (self.version() + 1).is_multiple_of(CHECKPOINT_EVERY)
+            && let Err(error) = self.checkpoint().await
+        {
+            // The commit has landed; without the checkpoint, reading it only takes longer.
+            tracing::warn!("{error}");
+        }
+        Ok(())
     }
 
-    async fn follow(&self, lake: &Lake, follower: Follower, run: &str) -> Result<()> {
-        let version = self.version_position();
+    /// Lets a follower take over what the commit of a version carries for it.
+    async fn follow(&self, lake: &Lake, version: u64, follower: Follower, run: &str) -> Result<()> {
+        let version = signed(version);
         let mut table = lake
             .open(&follower.table)
             .await?
             .ok_or_else(|| Error::failed(format!("{}: the table is gone", follower.table)))?;
-        if table.position(&self.name).await?.is_some_and(|done| done >= version) {
+        if self.is_followed(version, &table).await? {
             return Ok(());
         }
         let commit = Commit {
             adds: follower.adds,
             removes: follower.removes,
-            positions: BTreeMap::from([(self.name.clone(), version)]),
+            positions: BTreeMap::from([(self.name.clone(), version), (identity_of(&self.name), self.identity()?)]),
             run: run.to_owned(),
             ..Commit::default()
         };
         table.commit_alone(lake, commit).await
     }
 
-    /// Applies what the table's newest commit left to its followers, where a run ended in between.
+    /// Whether another table has taken over what a version of this one carries for it.
+    async fn is_followed(&self, version: i64, by: &Self) -> Result<bool> {
+        let done = by.position(&self.name).await?.is_some_and(|done| done >= version);
+        // A table that was deleted and made anew counts its versions from 0 again.
+        let known = by.position(&identity_of(&self.name)).await?;
+        let identity = self.identity()?;
+        Ok(done && known.is_none_or(|known| known == identity))
+    }
+
+    /// Applies what the newest commit of a run left to its followers, where the run ended in between; tells of commits that
+    /// another program made since.
     ///
     /// # Errors
     /// When a log cannot be read or a follower cannot commit.
     pub async fn catch_up(&self, lake: &Lake) -> Result<()> {
-        let entry = self.delta().log_store().read_commit_entry(self.version()).await.at(&self.name)?;
-        let Some(info) = entry.as_deref().and_then(commit_info) else { return Ok(()) };
-        let Some(followers) = info.get(FOLLOWERS) else { return Ok(()) };
-        let followers: Vec<Follower> = serde_json::from_value(followers.clone()).at(&self.name)?;
-        let run = info.get("medalha.run").and_then(Value::as_str).unwrap_or_default();
-        for follower in followers {
-            self.follow(lake, follower, run).await?;
+        self.check_log().await?;
+        let Some((version, entry)) = self.newest_own().await? else { return Ok(()) };
+        let run = entry.run().unwrap_or_default();
+        for follower in entry.followers().at(&self.name)? {
+            let is_waiting = match lake.open(&follower.table).await? {
+                Some(table) if self.is_followed(signed(version), &table).await? => continue,
+                Some(table) => is_there(&table, &follower).await?,
+                None => false,
+            };
+            if is_waiting {
+                self.follow(lake, version, follower, run).await?;
+            } else {
+                tracing::warn!("{}: was deleted, with what {} had for it", follower.table, self.name);
+            }
         }
         Ok(())
     }
+
+    /// The newest commit that this program made, as far as the log tells.
+    async fn newest_own(&self) -> Result<Option<(u64, LogEntry)>> {
+        for version in (0..=self.version()).rev() {
+            let Some(entry) = self.log_entry(version).await? else { break };
+            if !entry.is_foreign() {
+                return Ok(Some((version, entry)));
+            }
+            tracing::warn!(
+                "{}: version {version} ({}) was not written by a run; `pipeline fsck` says more",
+                self.name,
+                entry.operation()
+            );
+        }
+        Ok(None)
+    }
+
+    /// The followers that have not yet taken over what the newest commit of a run carries for them.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub async fn waiting_followers(&self, lake: &Lake) -> Result<Vec<String>> {
+        let Some((version, entry)) = self.newest_own().await? else { return Ok(Vec::new()) };
+        let mut waiting = Vec::new();
+        for follower in entry.followers().at(&self.name)? {
+            let is_done = match lake.open(&follower.table).await? {
+                Some(table) => self.is_followed(signed(version), &table).await?,
+                None => false,
+            };
+            if !is_done {
+                waiting.push(follower.table);
+            }
+        }
+        Ok(waiting)
+    }
 }
 
-/// The commit info among the actions of a log entry.
-fn commit_info(entry: &[u8]) -> Option<Value> {
-    entry.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut action: Value = serde_json::from_slice(line).ok()?;
-        action.get_mut("commitInfo").map(Value::take)
-    })
+/// Whether the files that a follower is to take over are there: not when its folder was deleted.
+async fn is_there(table: &LakeTable, follower: &Follower) -> Result<bool> {
+    for add in &follower.adds {
+        let path = deltalake::Path::parse(&add.path).at(&table.name)?;
+        match table.store().head(&path).await {
+            Ok(_) => {}
+            Err(deltalake::ObjectStoreError::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error).at(&table.name),
+        }
+    }
+    Ok(true)
+}
+
+impl LogEntry {
+    fn followers(&self) -> Result<Vec<Follower>> {
+        match self.value(FOLLOWERS) {
+            Some(followers) => Ok(serde_json::from_value(followers.clone())?),
+            None => Ok(Vec::new()),
+        }
+    }
 }

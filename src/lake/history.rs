@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use deltalake::kernel::{Action, CommitInfo};
 use serde::Serialize;
-use serde_json::Value;
 
-use super::{DataFile, LakeTable};
+use super::{LakeTable, LogEntry};
 use crate::error::{Place, Result};
 
 /// One version of a table, as its commit tells it.
@@ -29,14 +27,8 @@ pub struct TableVersion {
     pub files_added: u64,
     /// Data files that it removed.
     pub files_removed: u64,
-}
-
-/// The actions of a commit that its history is made of.
-#[derive(Default)]
-struct Entry {
-    info: Option<CommitInfo>,
-    adds: Vec<DataFile>,
-    removes: Vec<String>,
+    /// Whether its rows differ from those of the version before; not where files were only arranged anew.
+    pub changes_rows: bool,
 }
 
 impl LakeTable {
@@ -45,7 +37,7 @@ impl LakeTable {
     /// # Errors
     /// When the log cannot be read.
     pub async fn versions(&self, limit: usize) -> Result<Vec<TableVersion>> {
-        let mut entries: Vec<(u64, Entry)> = Vec::new();
+        let mut entries: Vec<(u64, LogEntry)> = Vec::new();
         // A commit that removes a file does not say how many rows it had: the older one that added it does.
         let mut wanted: HashSet<String> = HashSet::new();
         let mut rows: HashMap<String, Option<u64>> = HashMap::new();
@@ -54,14 +46,14 @@ impl LakeTable {
             if !is_shown && wanted.is_empty() {
                 break;
             }
-            let Some(entry) = self.entry(version).await? else { break };
+            let Some(entry) = self.log_entry(version).await? else { break };
             for add in &entry.adds {
                 if wanted.remove(&add.path) || is_shown {
                     rows.insert(add.path.clone(), add.rows);
                 }
             }
             if is_shown {
-                wanted.extend(entry.removes.iter().cloned());
+                wanted.extend(entry.removes.iter().map(|remove| remove.path.clone()));
                 entries.push((version, entry));
             }
         }
@@ -73,12 +65,7 @@ impl LakeTable {
     /// # Errors
     /// When the log cannot be read.
     pub async fn committed_at(&self) -> Result<Option<DateTime<Utc>>> {
-        Ok(self.entry(self.version()).await?.and_then(|entry| entry.committed_at()))
-    }
-
-    async fn entry(&self, version: u64) -> Result<Option<Entry>> {
-        let bytes = self.delta().log_store().read_commit_entry(version).await.at(&self.name)?;
-        bytes.map(|bytes| Entry::parse(&bytes).at(format!("{}: version {version}", self.name))).transpose()
+        Ok(self.log_entry(self.version()).await?.and_then(|entry| entry.committed_at()))
     }
 
     /// What stands on the table.
@@ -99,35 +86,18 @@ impl LakeTable {
     }
 }
 
-impl Entry {
-    fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut entry = Self::default();
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match serde_json::from_slice(line)? {
-                Action::CommitInfo(info) => entry.info = Some(info),
-                Action::Add(add) => entry.adds.push(DataFile::of(add)),
-                Action::Remove(remove) => entry.removes.push(remove.path),
-                _ => {}
-            }
-        }
-        Ok(entry)
-    }
-
-    fn committed_at(&self) -> Option<DateTime<Utc>> {
-        DateTime::from_timestamp_millis(self.info.as_ref()?.timestamp?)
-    }
-
+impl LogEntry {
     fn into_version(self, version: u64, rows: &HashMap<String, Option<u64>>) -> TableVersion {
-        let run = self.info.as_ref().and_then(|info| info.info.get("medalha.run")).and_then(Value::as_str);
         TableVersion {
             version,
             committed_at: self.committed_at(),
-            operation: self.info.as_ref().and_then(|info| info.operation.clone()).unwrap_or_default(),
-            run: run.filter(|run| !run.is_empty()).map(str::to_owned),
+            operation: self.operation().to_owned(),
+            run: self.run().map(str::to_owned),
             rows_added: self.adds.iter().map(|add| add.rows).sum(),
-            rows_removed: self.removes.iter().map(|path| rows.get(path).copied().flatten()).sum(),
+            rows_removed: self.removes.iter().map(|remove| rows.get(&remove.path).copied().flatten()).sum(),
             files_added: self.adds.len() as u64,
             files_removed: self.removes.len() as u64,
+            changes_rows: self.changes_rows(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `<lake>/<stage>/<table>` is a plain Delta directory. Whatever a commit must record with its rows, the position
 //! that they came from above all, travels in the same commit ([`Commit`]).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,30 +19,38 @@ pub(crate) use crate::store::Store;
 use crate::store::{CertainStore, connect, path_in_store, uri};
 
 mod changes;
+mod clean;
 mod commit;
+mod compact;
 mod durable;
 mod history;
 mod lease;
+mod log;
 mod log_store;
 mod lookup;
 mod probe;
 mod reader;
+mod redact;
 mod rewrite;
 mod spec;
 mod table;
 mod tables;
 mod writer;
 
-pub use deltalake::kernel::{Add, AddCDCFile};
+pub use deltalake::kernel::{Add, AddCDCFile, Remove};
 
-pub use changes::{Changed, changed_rows};
-pub use commit::{Commit, Follower};
+pub use changes::{Changed, changed_rows, has_changed};
+pub use clean::{Needed, Waste};
+pub use commit::{Commit, Follower, Kind, identity_of};
+pub use compact::{compact, small_files};
 pub use durable::DurableStore;
 pub use history::TableVersion;
 pub use lease::LEASE_EXPIRY;
 use lease::Lease;
+pub use log::{Log, LogEntry};
 pub use lookup::{KeySet, Match, hash_keys, lookup};
-pub use reader::{RowGroup, read_file, row_groups, stream_columns};
+pub use reader::{RowGroup, file_rows, read_file, row_groups, stream_columns};
+pub use redact::{Concerned, Replacements};
 pub use rewrite::{Rewrite, change_file, rewrite_without};
 pub use spec::TableSpec;
 pub use table::{DataFile, LakeTable, signed};
@@ -54,6 +63,14 @@ pub struct Lake {
     store: Store,
     lease_expiry: Duration,
     lease: Option<Arc<Lease>>,
+    base: Option<Arc<Base>>,
+}
+
+/// Tables that a lake reads from another one, as they were.
+#[derive(Debug)]
+struct Base {
+    lake: Lake,
+    versions: BTreeMap<String, u64>,
 }
 
 /// Whether writes are to survive a power cut.
@@ -94,7 +111,7 @@ impl Lake {
             _ => Arc::new(CertainStore::new(connect(&root).at(format!("lake '{location}'"))?)),
         };
         log_store::register(root.scheme())?;
-        Ok(Self { root, store, lease_expiry: LEASE_EXPIRY, lease: None })
+        Ok(Self { root, store, lease_expiry: LEASE_EXPIRY, lease: None, base: None })
     }
 
     /// The same with another time after which the lease of a dead run is free, on an object store.
@@ -113,6 +130,17 @@ impl Lake {
         Ok(Self { lease: Some(Arc::new(lease)), ..self.clone() })
     }
 
+    /// Does work on the lake with its lease taken, and gives it back.
+    ///
+    /// # Errors
+    /// As [`leased`](Self::leased), and those of the work.
+    pub async fn with_lease<T>(&self, work: impl AsyncFnOnce(&Self) -> Result<T>) -> Result<T> {
+        let leased = self.leased().await?;
+        let result = work(&leased).await;
+        leased.release().await;
+        result
+    }
+
     /// Gives the lease back.
     pub async fn release(&self) {
         if let Some(lease) = &self.lease {
@@ -126,6 +154,11 @@ impl Lake {
             Some(lease) => lease.check().await,
             None => Ok(()),
         }
+    }
+
+    /// This lake, with some tables read from another one at these versions. They are not to be written to.
+    pub fn over(self, lake: &Lake, versions: BTreeMap<String, u64>) -> Self {
+        Self { base: Some(Arc::new(Base { lake: lake.clone(), versions })), ..self }
     }
 
     /// The lake's folder, where it has one.
@@ -157,6 +190,11 @@ impl Lake {
     /// # Errors
     /// When the table's log cannot be read.
     pub async fn open(&self, name: &str) -> Result<Option<LakeTable>> {
+        if let Some(base) = &self.base
+            && let Some(version) = base.versions.get(name)
+        {
+            return base.lake.load(name, Some(*version)).await;
+        }
         self.load(name, None).await
     }
 
@@ -181,7 +219,7 @@ impl Lake {
         match builder.load().await {
             Ok(table) => Ok(Some(LakeTable::new(name, table)?)),
             Err(DeltaTableError::NotATable(_)) if version.is_none() => Ok(None),
-            Err(error) => Err(Error::from(error).at(name)),
+            Err(error) => Err(Error::from(error).at(name).hint("`pipeline fsck` says what is missing or broken")),
         }
     }
 

@@ -102,6 +102,21 @@ pub async fn read_file(table: &LakeTable, file: &DataFile) -> Result<Vec<RecordB
     reader.build().at(&file.path)?.try_collect().await.at(&file.path)
 }
 
+/// The rows of a data file, from its footer. A file of another size than the log says is an error.
+///
+/// # Errors
+/// When the file is not there, has another size, or is no Parquet file.
+pub async fn file_rows(table: &LakeTable, file: &DataFile) -> Result<u64> {
+    let path = Path::parse(&file.path)?;
+    let size = table.store().head(&path).await?.size;
+    if size != file.size {
+        return Err(Error::failed(format!("it has {size} bytes, the log says {}", file.size)));
+    }
+    let reader = StoredFile { store: table.store(), path, size };
+    let metadata = ParquetRecordBatchStreamBuilder::new(reader).await?.metadata().clone();
+    Ok(metadata.row_groups().iter().map(|group| group.num_rows() as u64).sum())
+}
+
 /// A row group of a data file, still to be read.
 pub struct RowGroup {
     store: Store,

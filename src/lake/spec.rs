@@ -7,6 +7,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 
+use super::LakeTable;
 use crate::contract::{Column, Definition, Table};
 use crate::error::{Place, Result};
 
@@ -45,6 +46,24 @@ impl TableSpec {
             statistics: table.statistics.clone(),
             lookup,
             change_feed: !matches!(table.definition, Definition::Bronze { .. }),
+        }
+    }
+
+    /// The spec of a table that no contract describes any more: its columns as they are stored.
+    pub fn as_stored(table: &LakeTable) -> Self {
+        let column = |field: &Arc<Field>| Column {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+            required: !field.is_nullable(),
+            comment: String::new(),
+        };
+        Self {
+            name: table.name.clone(),
+            description: String::new(),
+            columns: table.schema().fields().iter().map(column).collect(),
+            statistics: Vec::new(),
+            lookup: Vec::new(),
+            change_feed: false,
         }
     }
 

@@ -11,6 +11,7 @@ use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Action, Add, LogicalFileView, MetadataExt, Remove, new_metadata};
 use deltalake::table::state::DeltaTableState;
 use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Store, TableSpec};
 use crate::error::{Place, Result};
@@ -132,6 +133,16 @@ impl LakeTable {
         Ok(self.files()?.iter().filter_map(|file| file.rows).sum())
     }
 
+    /// What tells the table from one that was made anew under its name, as a position, see [`super::Commit`].
+    ///
+    /// # Errors
+    /// When the snapshot is not loaded.
+    pub fn identity(&self) -> Result<i64> {
+        let id = self.table.snapshot().at(&self.name)?.metadata().id();
+        // Positions are not negative in Delta.
+        Ok((xxh3_64(id.as_bytes()) >> 1) as i64)
+    }
+
     /// How far the table has come with an input: what a commit recorded under this name, see [`super::Commit`].
     ///
     /// # Errors
@@ -148,6 +159,16 @@ impl LakeTable {
     pub async fn provider(&self, ctx: &SessionContext) -> Result<Arc<dyn TableProvider>> {
         self.table.update_datafusion_session(&ctx.state()).at(&self.name)?;
         self.table.table_provider().with_session(Arc::new(ctx.state())).await.at(&self.name)
+    }
+
+    /// The metadata action that gives the table what it had at an older version; `None` when it has it.
+    ///
+    /// # Errors
+    /// When a snapshot is not loaded.
+    pub fn metadata_of(&self, old: &Self) -> Result<Option<Action>> {
+        let now = self.table.snapshot().at(&self.name)?.metadata();
+        let then = old.table.snapshot().at(&self.name)?.metadata();
+        Ok((now != then).then(|| Action::Metadata(then.clone())))
     }
 
     /// The metadata action that gives the table the columns, description and properties of a spec; `None` when it has

@@ -18,6 +18,8 @@ const ROW_GROUP_ROWS: usize = 128 * 1024;
 const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a data file, after which the next one begins.
 const FILE_ROWS: usize = 1024 * 1024;
+/// Bytes on disk that a data file should have: what is rewritten together.
+pub(super) const TARGET_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes in memory, before encoding, of a data file, after which the next one begins.
 const FILE_BYTES: usize = 256 * 1024 * 1024;
 /// A bloom filter's chance of a wrong yes: an increment asks for thousands of keys, and one wrong yes reads a row group.
@@ -44,6 +46,15 @@ impl FileWriter {
     pub(super) fn of_changes(table: &LakeTable, schema: SchemaRef) -> Result<Self> {
         let properties = WriterProperties::builder().set_compression(zstd()?).build();
         Self::with(table.store(), schema, properties, Some(Vec::new()), "_change_data")
+    }
+
+    /// A file like another one of a table: of its columns, in its folder.
+    ///
+    /// # Errors
+    /// When the writer's settings do not fit the table.
+    pub(super) fn like(table: &LakeTable, spec: &TableSpec, schema: SchemaRef, folder: &str) -> Result<Self> {
+        let statistics = spec.statistics.iter().filter(|name| schema.column_with_name(name).is_some());
+        Self::with(table.store(), schema.clone(), properties(spec)?, Some(statistics.cloned().collect()), folder)
     }
 
     fn with(
@@ -142,7 +153,7 @@ impl TableWriter {
 }
 
 /// The schema of a table's data files: Parquet needs no comments.
-fn file_schema(spec: &TableSpec) -> SchemaRef {
+pub(super) fn file_schema(spec: &TableSpec) -> SchemaRef {
     let fields = spec.arrow_schema();
     let plain = fields.fields().iter().map(|field| field.as_ref().clone().with_metadata(Default::default()));
     Arc::new(arrow::datatypes::Schema::new(plain.collect::<Vec<_>>()))

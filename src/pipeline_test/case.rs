@@ -61,7 +61,7 @@ pub fn load(project: &Project, project_dir: &Path) -> Result<Vec<Case>, Problems
 
 /// All tables that a run makes.
 fn tables(project: &Project) -> BTreeMap<String, TableSpec> {
-    let own = [quarantine::spec(), ops::runs(), ops::files(), ops::columns(), ops::expectations(), ops::releases()];
+    let own = ops::all().into_iter().chain([quarantine::spec()]);
     let specs = project.tables.iter().map(TableSpec::of).chain(own);
     specs.map(|spec| (spec.name.clone(), spec)).collect()
 }

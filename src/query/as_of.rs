@@ -8,7 +8,7 @@ use deltalake::datafusion::scalar::ScalarValue;
 use serde::{Deserialize, Serialize};
 
 use super::{Reader, Values};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::ops;
 
 /// A point in the lake's history.
@@ -94,19 +94,35 @@ impl Versions {
                     return Err(Error::usage("--as-of: more than one release or time")
                         .hint("give one, and any number of single tables such as silver.exams@12"));
                 }
-                AsOf::Release(release) => versions.release = Some((*release, members(now, *release).await?)),
-                AsOf::Time(time) => {
-                    let release = newest_by(now, *time).await?;
-                    versions.release = Some((release, members(now, release).await?));
+                AsOf::Release(release) => {
+                    versions.release = Self::of_release(now, *release).await.at("--as-of")?.release
                 }
+                AsOf::Time(time) => versions.release = Self::of_time(now, *time).await.at("--as-of")?.release,
             }
         }
         Ok(versions)
     }
 
+    /// Those of a release.
+    pub(super) async fn of_release(now: &Reader, release: i64) -> Result<Self> {
+        Ok(Self { release: Some((release, members(now, release).await?)), single: BTreeMap::new() })
+    }
+
+    /// Those of the newest release that was published by then.
+    pub(super) async fn of_time(now: &Reader, time: DateTime<Utc>) -> Result<Self> {
+        Self::of_release(now, newest_by(now, time).await?).await
+    }
+
     /// The release that is read, if it is one.
     pub fn release(&self) -> Option<i64> {
         self.release.as_ref().map(|(release, _)| *release)
+    }
+
+    /// The tables that are read at a version that was given, by a release or singly.
+    pub fn members(&self) -> BTreeMap<String, u64> {
+        let mut members = self.release.as_ref().map(|(_, members)| members.clone()).unwrap_or_default();
+        members.extend(self.single.clone());
+        members
     }
 
     /// Whether the table is there: a release has the tables that it names, and the lake's history is always there.
@@ -144,8 +160,9 @@ async fn members(now: &Reader, release: i64) -> Result<BTreeMap<String, u64>> {
     let sql = r#"SELECT "table", version FROM ops.releases WHERE release = $release"#;
     let members: Vec<Member> = now.select(sql, &values).await?;
     if members.is_empty() {
-        return Err(Error::usage(format!("--as-of: there is no release {release}"))
-            .hint(format!("the newest is {}", newest.release)));
+        return Err(
+            Error::usage(format!("there is no release {release}")).hint(format!("the newest is {}", newest.release))
+        );
     }
     Ok(members.into_iter().map(|member| (member.table, member.version)).collect())
 }
@@ -163,7 +180,7 @@ async fn newest_by(now: &Reader, time: DateTime<Utc>) -> Result<i64> {
         None => {
             let text = time.to_rfc3339_opts(SecondsFormat::Secs, true);
             let first: Vec<Release> = now.select(first, &Values::default()).await?;
-            let error = Error::usage(format!("--as-of: no release was published by {text}"));
+            let error = Error::usage(format!("no release was published by {text}"));
             Err(match first.first() {
                 Some(first) => error.hint(format!("the first was published at {}", first.published_at)),
                 None => error,
@@ -173,7 +190,7 @@ async fn newest_by(now: &Reader, time: DateTime<Utc>) -> Result<i64> {
 }
 
 fn no_release() -> Error {
-    Error::usage("--as-of: the lake has no release yet").hint("a run that succeeds publishes one")
+    Error::usage("the lake has no release yet").hint("a run that succeeds publishes one")
 }
 
 #[cfg(test)]

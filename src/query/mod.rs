@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::json::writer::JsonArray;
 use deltalake::datafusion::dataframe::DataFrame;
 use deltalake::datafusion::execution::SendableRecordBatchStream;
+use deltalake::datafusion::logical_expr::{Expr, LogicalPlan};
 use deltalake::datafusion::physical_plan::execute_stream;
 use deltalake::datafusion::prelude::{SQLOptions, SessionContext};
 use serde::de::DeserializeOwned;
@@ -62,9 +63,30 @@ impl Reader {
         Ok(Self { versions, ..now })
     }
 
+    /// Reads the lake as a release has it, which is named by its number or by a time that it was the newest at.
+    ///
+    /// # Errors
+    /// Wrong use when there is no such release, or when a single table's version is given.
+    pub async fn at_release(&self, release: &AsOf) -> Result<Self> {
+        let versions = match release {
+            AsOf::Release(release) => Versions::of_release(self, *release).await?,
+            AsOf::Time(time) => Versions::of_time(self, *time).await?,
+            AsOf::Version { table, version } => {
+                return Err(Error::usage(format!("'{table}@{version}' is a table's version, not a release"))
+                    .hint("`pipeline release list` shows the releases"));
+            }
+        };
+        Ok(Self { versions, ..self.clone() })
+    }
+
     /// The lake that is read.
     pub fn lake(&self) -> &Lake {
         &self.lake
+    }
+
+    /// What the engine may use.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Which versions are read.
@@ -88,18 +110,32 @@ impl Reader {
         if !is_table_name(name) || !self.versions.has(name) {
             return Ok(None);
         }
-        let Some(version) = self.versions.of(name) else { return self.lake.open(name).await };
+        match self.versions.of(name) {
+            Some(version) => self.open_at(name, version).await,
+            None => self.lake.open(name).await,
+        }
+    }
+
+    async fn open_at(&self, name: &str, version: u64) -> Result<Option<LakeTable>> {
         match self.lake.open_at(name, version).await {
             Err(error) => Err(self.no_version(name, version).await.unwrap_or(error)),
             opened => opened,
         }
     }
 
-    /// The error for a version that is newer than all; `None` where something else is wrong.
+    /// The error for a version that is newer than all, or that maintenance has taken away; `None` where something else is
+    /// wrong.
     async fn no_version(&self, name: &str, version: u64) -> Option<Error> {
         let newest = self.lake.open(name).await.ok()??.version();
-        let error = Error::usage(format!("{name} has no version {version}"));
-        (version > newest).then(|| error.hint(format!("the newest is {newest}")))
+        if version > newest {
+            let error = Error::usage(format!("{name} has no version {version}"));
+            return Some(error.hint(format!("the newest is {newest}")));
+        }
+        let missing = self.lake.log(name).await.ok()?.missing(version);
+        let error = Error::usage(format!("{name}: version {version} can no longer be read"));
+        (!missing.is_empty()).then(|| {
+            error.hint("maintenance keeps the newest release, pinned ones (`pipeline release pin`), and --keep")
+        })
     }
 
     /// Opens a table that must be there.
@@ -108,6 +144,17 @@ impl Reader {
     /// As [`Reader::open`], and when there is no such table: wrong use, with the names that are like it.
     pub async fn require(&self, name: &str) -> Result<LakeTable> {
         match self.open(name).await? {
+            Some(table) => Ok(table),
+            None => Err(self.unknown_table(name, &[]).await),
+        }
+    }
+
+    /// Opens a table that must be there at a version, whatever else is read.
+    ///
+    /// # Errors
+    /// As [`Reader::require`], and when it has no such version, or no longer.
+    pub async fn require_at(&self, name: &str, version: u64) -> Result<LakeTable> {
+        match self.open_at(name, version).await? {
             Some(table) => Ok(table),
             None => Err(self.unknown_table(name, &[]).await),
         }
@@ -185,6 +232,37 @@ impl Answer {
     /// The columns of the rows.
     pub fn schema(&self) -> SchemaRef {
         self.frame.schema().inner().clone()
+    }
+
+    /// What is to be done to get the rows.
+    pub fn logical_plan(&self) -> &LogicalPlan {
+        self.frame.logical_plan()
+    }
+
+    /// The same rows without some columns.
+    ///
+    /// # Errors
+    /// None for columns that there are.
+    pub fn without(self, unwanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let schema = self.schema();
+        let names: Vec<&str> =
+            schema.fields().iter().map(|field| field.name().as_str()).filter(|n| unwanted(n)).collect();
+        Ok(Self { frame: self.frame.drop_columns(&names).map_err(|error| fault::of_sql(&error))? })
+    }
+
+    /// The same rows, sorted by a column, NULL first.
+    ///
+    /// # Errors
+    /// Wrong use when there is no such column.
+    pub fn sorted_by(self, column: &str) -> Result<Self> {
+        let (qualifier, field) =
+            self.frame.schema().qualified_field_with_unqualified_name(column).map_err(|error| fault::of_sql(&error))?;
+        let sort = Expr::Column((qualifier, field).into()).sort(true, true);
+        let frame = self.frame.sort(vec![sort]).map_err(|error| fault::of_sql(&error))?;
+        let (mut state, plan) = frame.into_parts();
+        // Sorts side by side take all memory, and what merges them, which cannot spill, finds none.
+        state.config_mut().options_mut().optimizer.repartition_sorts = false;
+        Ok(Self { frame: DataFrame::new(state, plan) })
     }
 
     /// Starts to read.

@@ -176,7 +176,14 @@ mod tests {
             columns: row("spelling", "class"),
             rows: vec![row("covid", "covid19"), row("covid19", "covid19"), row("edema", "edema")],
         };
-        Project { pipelines: Vec::new(), tables: Vec::new(), references: vec![classes], queries: Vec::new() }
+        Project {
+            pipelines: Vec::new(),
+            tables: Vec::new(),
+            references: vec![classes],
+            queries: Vec::new(),
+            files: Default::default(),
+            datasets: Vec::new(),
+        }
     }
 
     fn values(params: Vec<Param>, given: &[(&str, &str)]) -> Result<Values> {

@@ -1,5 +1,7 @@
 //! One statement of SQL that only reads.
 
+use std::collections::BTreeSet;
+
 use deltalake::datafusion::common::TableReference;
 use deltalake::datafusion::execution::SessionState;
 use deltalake::datafusion::sql::parser::{DFParser, Statement as DfStatement};
@@ -51,6 +53,12 @@ impl Statement {
     pub(super) fn reads_catalog(&self) -> bool {
         self.reads_schema(CATALOG)
             || matches!(&self.parsed, DfStatement::Statement(inner) if is_about_catalog(inner.as_ref()))
+    }
+
+    /// The tables that it names with their stage, sorted, none twice.
+    pub fn staged_tables(&self) -> Vec<String> {
+        let names = self.reads.iter().filter(|table| table.schema().is_some()).map(TableReference::to_string);
+        names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     fn reads_schema(&self, schema: &str) -> bool {

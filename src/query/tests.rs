@@ -52,6 +52,7 @@ async fn lake(folder: &tempfile::TempDir) -> Lake {
     let lake = Lake::at(folder.path().to_str().unwrap(), Durability::None).unwrap();
     let things = spec("silver.things");
     let row = |release, table: &str, version, day: &str| ReleaseRow {
+        contracts: None,
         release,
         run: format!("run-{release}"),
         table: table.to_owned(),

@@ -15,17 +15,21 @@ use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Lake, LakeTable};
 use crate::retry::Retry;
+use crate::silver::quarantine::QUARANTINE;
 use crate::variables::Variables;
-use crate::{bronze, gold, silver};
+use crate::{bronze, gold, maintain, ops, silver};
 
 mod ends;
 mod plan;
+mod publish;
 mod record;
 mod report;
+mod retry;
 mod select;
 mod walk;
 
 use ends::Ends;
+pub use publish::{is_published, publish, versions};
 pub use report::{ExpectationReport, RunReport, Status, TableReport, Why};
 pub use select::selected;
 use walk::Outcome;
@@ -34,6 +38,14 @@ use walk::Outcome;
 pub const CONTRACT: &str = "contract";
 /// The position under which a bronze table records its newest batch.
 pub const BATCH: &str = "batch";
+
+/// The position under which a bronze table records the version that last took batches out of it.
+pub const RESTORED: &str = "restored";
+
+/// The position under which a table records the input's [`RESTORED`] that it has seen.
+pub fn restored_of(input: &str) -> String {
+    format!("{input}#restored")
+}
 
 /// What a run tells while it works.
 #[derive(Debug, Clone)]
@@ -84,6 +96,15 @@ pub struct Inputs {
     pub variables: Variables,
 }
 
+/// What a run does to each of its tables.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// Brings it up to date.
+    Refresh,
+    /// Takes again what is in quarantine.
+    Retry,
+}
+
 /// A run under way.
 pub struct Run {
     /// Where the tables are.
@@ -100,8 +121,10 @@ pub struct Run {
     pub progress: Progress,
     /// The snapshots of databases that the run reads.
     pub(crate) databases: Databases,
+    /// Compute silver and gold anew from bronze.
+    pub full_refresh: bool,
+    work: Work,
     started: DateTime<Utc>,
-    full_refresh: bool,
     committed: Mutex<HashSet<String>>,
 }
 
@@ -125,6 +148,7 @@ impl Run {
             databases: Databases::default(),
             started,
             full_refresh: false,
+            work: Work::Refresh,
             committed: Mutex::default(),
         }
     }
@@ -136,16 +160,36 @@ impl Run {
     /// # Errors
     /// When the lease is held or the selection names no table or pipeline. What failed of single tables is in the report.
     pub async fn execute(mut self, options: &Options) -> Result<RunReport> {
+        // A wrong selection is told before a lease is asked for.
+        selected(&self.project, options)?;
+        self.lake = options.retry.run(async || self.lake.leased().await).await?;
+        let lake = self.lake.clone();
+        let report = self.execute_under_lease(options).await;
+        lake.release().await;
+        report
+    }
+
+    /// Does the run on a lake whose lease is taken already.
+    ///
+    /// # Errors
+    /// As [`Run::execute`].
+    pub async fn execute_under_lease(mut self, options: &Options) -> Result<RunReport> {
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
-        self.lake = options.retry.run(async || self.lake.leased().await).await?;
-        let report = self.refresh_all(&tables, options).await;
-        self.lake.release().await;
-        report
+        self.refresh_all(&tables, options).await
+    }
+
+    /// Another run of the same kind, which begins now.
+    pub fn again(&self) -> Self {
+        let progress = self.progress.clone();
+        Self::new(self.lake.clone(), self.project.clone(), self.inputs.clone(), self.limits, progress)
     }
 
     async fn refresh_all(&self, tables: &[TableName], options: &Options) -> Result<RunReport> {
         let (reports, errors) = self.walk(tables, options).await;
+        if tables.len() == self.project.tables.len() && errors.is_empty() {
+            self.tidy().await;
+        }
         let release = self.record(&reports, errors.is_empty(), options).await?;
         let seconds = (Utc::now() - self.started).as_seconds_f64();
         Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })
@@ -200,10 +244,28 @@ impl Run {
         outcomes
     }
 
+    /// Rewrites what has become many small files. Only in a run of all tables, after which no commit waits for its followers.
+    async fn tidy(&self) {
+        let mut names = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if names.is_empty() {
+            return;
+        }
+        names.extend(ops::all().into_iter().map(|spec| spec.name).chain([QUARANTINE.to_owned()]));
+        for name in names {
+            if let Err(error) = maintain::tidy(&self.lake, &self.project, &name, &self.id).await {
+                // The rows are there; they only lie in many files.
+                tracing::warn!("{name}: small files stay: {error}");
+            }
+        }
+    }
+
     async fn refresh_and_tell(&self, table: &Table) -> Result<TableReport> {
         (self.progress)(ProgressEvent::Table { name: table.name.to_string() });
         let begun = Instant::now();
-        let refreshed = self.refresh(table).await;
+        let refreshed = match self.work {
+            Work::Refresh => self.refresh(table).await,
+            Work::Retry => self.retry_table(table).await,
+        };
         let report = match &refreshed {
             Ok(report) => {
                 tracing::info!(table = %table.name, seconds = begun.elapsed().as_secs_f64(), "refreshed");

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{BATCH, Options, Run, Why, selected};
-use crate::contract::{Definition, Stage, Table, TableName};
+use crate::contract::{Definition, Table, TableName};
 use crate::error::Result;
-use crate::lake::{LakeTable, signed};
-use crate::{bronze, gold};
+use crate::lake::LakeTable;
+use crate::{bronze, gold, silver};
 
 impl Run {
     /// What the run would do to each table, in words; nothing is changed.
@@ -41,21 +41,27 @@ impl Run {
         if let Some(name) = table.inputs().into_iter().find(|name| stale.contains(*name)) {
             return Ok(Some(format!("refresh, if something of {name} changes")));
         }
-        for name in table.inputs() {
-            let Some(input) = self.lake.open(&name.to_string()).await? else { continue };
-            let newest = match name.stage {
-                Stage::Bronze => input.position(BATCH).await?.unwrap_or_default(),
-                _ => signed(input.version()),
-            };
-            if target.position(&name.to_string()).await?.unwrap_or_default() < newest {
-                return self.plan_newer(table, &target, name).await;
-            }
+        if let Definition::ByRecord { input, .. } = &table.definition {
+            return self.plan_by_record(&target, input).await;
         }
-        Ok(None)
+        let Some(inputs) = gold::whole::open_inputs(&self.lake, &table.inputs()).await? else { return Ok(None) };
+        match gold::whole::news(&target, &inputs).await? {
+            Some(input) => self.plan_newer(table, &target, &input.name).await,
+            None => Ok(None),
+        }
     }
 
-    /// A newer version of an input need not have other rows: it may record only how far the input has come.
-    async fn plan_newer(&self, table: &Table, target: &LakeTable, input: &TableName) -> Result<Option<String>> {
+    async fn plan_by_record(&self, target: &LakeTable, input: &TableName) -> Result<Option<String>> {
+        let Some(bronze) = self.lake.open(&input.to_string()).await? else { return Ok(None) };
+        if silver::by_record::was_restored(target, &bronze).await? {
+            return Ok(Some(format!("refresh: {}", Why::InputRestored.as_str())));
+        }
+        let newest = bronze.position(BATCH).await?.unwrap_or_default();
+        let done = target.position(&bronze.name).await?.unwrap_or_default();
+        Ok((done < newest).then(|| format!("refresh: {} in {input}", Why::NewInput.as_str())))
+    }
+
+    async fn plan_newer(&self, table: &Table, target: &LakeTable, input: &str) -> Result<Option<String>> {
         if table.keyed().is_none() {
             return Ok(Some(format!("refresh: {} in {input}", Why::NewInput.as_str())));
         }

@@ -1,16 +1,16 @@
-//! Records what a run did in the tables of `ops`, and publishes releases.
+//! Records what a run did in the tables of `ops`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::PoisonError;
 
 use chrono::Utc;
-use serde::Serialize;
 
+use super::publish::{is_published, publish};
 use super::{Options, Run, TableReport};
 use crate::contract::{Definition, Severity, Table, TableName};
 use crate::error::{Error, Result};
-use crate::lake::{Commit, Follower, TableSpec, signed};
-use crate::ops::{self, ExpectationRow, ReleaseRow, RunRow};
+use crate::lake::{Commit, Follower, signed};
+use crate::ops::{self, ExpectationRow, RunRow};
 
 impl Run {
     /// What a table's expectations found, for its commit to carry.
@@ -55,16 +55,18 @@ impl Run {
             rows.push(self.run_row(report).await?);
         }
         if !rows.is_empty() {
-            self.append(&ops::runs(), &rows, BTreeMap::new()).await?;
+            let adds = ops::write(&self.lake, &ops::runs(), &rows).await?;
+            let mut table = self.lake.open_or_create(&ops::runs()).await?;
+            table.commit(&self.lake, Commit { adds, run: self.id.clone(), ..Commit::default() }).await?;
         }
         if !succeeded || self.leaves_behind(reports, options) {
             return Ok(None);
         }
         let versions = self.versions(options).await?;
-        if rows.is_empty() && self.is_published(&versions).await? {
+        if rows.is_empty() && is_published(&self.lake, &versions).await? {
             return Ok(None);
         }
-        self.publish(versions).await.map(Some)
+        publish(&self.lake, &self.id, versions, Some(&self.project.files), Utc::now()).await.map(Some)
     }
 
     /// Whether a table of the pipelines that the run is for was not looked at, though one that it reads was.
@@ -117,42 +119,5 @@ impl Run {
     fn concerns(&self, name: &str, options: &Options) -> bool {
         let table = name.parse::<TableName>().ok().and_then(|name| self.project.table(&name));
         table.is_none_or(|table| options.takes_pipeline(&table.pipeline))
-    }
-
-    /// Whether the newest release has these versions.
-    async fn is_published(&self, versions: &BTreeMap<String, i64>) -> Result<bool> {
-        let Some(releases) = self.lake.open(&ops::releases().name).await? else { return Ok(versions.is_empty()) };
-        for (table, version) in versions {
-            if releases.position(table).await? != Some(*version) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Publishes versions as a release; the commit records them as positions too, where they are found without reading.
-    async fn publish(&self, versions: BTreeMap<String, i64>) -> Result<i64> {
-        let spec = ops::releases();
-        let releases = self.lake.open_or_create(&spec).await?;
-        // Each release is one commit, and creating the table is the commit before the first.
-        let release = signed(releases.version()) + 1;
-        // Not when the run began: until now, readers could not see what it holds.
-        let published_at = Utc::now().timestamp_micros();
-        let row = |(table, version): (&String, &i64)| ReleaseRow {
-            release,
-            run: self.id.clone(),
-            table: table.clone(),
-            version: *version,
-            published_at,
-        };
-        let rows: Vec<ReleaseRow> = versions.iter().map(row).collect();
-        self.append(&spec, &rows, versions).await?;
-        Ok(release)
-    }
-
-    async fn append<T: Serialize>(&self, spec: &TableSpec, rows: &[T], positions: BTreeMap<String, i64>) -> Result<()> {
-        let adds = ops::write(&self.lake, spec, rows).await?;
-        let mut table = self.lake.open_or_create(spec).await?;
-        table.commit(&self.lake, Commit { adds, positions, run: self.id.clone(), ..Commit::default() }).await
     }
 }

@@ -24,6 +24,10 @@ pub enum Why {
     NewInput,
     /// What changed in an input cannot be told any more.
     UnknownChanges,
+    /// The user asked for what is in quarantine.
+    Retry,
+    /// An input lost batches that the table has seen.
+    InputRestored,
 }
 
 impl Why {
@@ -35,6 +39,8 @@ impl Why {
             Why::FullRefresh => "full refresh",
             Why::NewInput => "new input",
             Why::UnknownChanges => "changes unknown",
+            Why::Retry => "quarantine retried",
+            Why::InputRestored => "input restored",
         }
     }
 }

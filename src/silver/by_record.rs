@@ -4,21 +4,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
 
-use super::quarantine::{Quarantine, Replace, SharedQuarantine};
-use super::records::Records;
+use super::quarantine::{Places, Quarantine, Replace, SharedQuarantine};
+use super::records::{Part, Records};
 use super::upsert::{Entrant, Upsert};
 use crate::contract::{Definition, Table, TableName};
 use crate::engine;
 use crate::error::{Error, Place, Result};
-use crate::lake::{LakeTable, TableSpec};
-use crate::run::{BATCH, CONTRACT, Run, TableReport, Why};
+use crate::lake::{LakeTable, TableSpec, identity_of};
+use crate::run::{BATCH, CONTRACT, RESTORED, Run, TableReport, Why, fingerprint, restored_of};
 use crate::transform::{Counts, Transform};
 
 /// What a record's row leads through the SQL, in case it is set aside.
@@ -31,25 +32,91 @@ const DELETES: &str = "_deletes";
 /// # Errors
 /// When an expectation of severity `fail` does not hold, or storage fails; the table is then as it was.
 pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
-    let Definition::ByRecord { input, sequence, .. } = &table.definition else {
+    let Definition::ByRecord { input, .. } = &table.definition else {
         return Err(Error::failed(format!("{}: not a by_record table", table.name)));
     };
     let Some(bronze) = run.lake.open(&input.to_string()).await? else {
         return Ok(TableReport::unchanged(table));
     };
     let newest = bronze.position(BATCH).await?.unwrap_or_default();
-    let spec = TableSpec::of(table);
-    let mut target = run.lake.open_or_create(&spec).await?;
+    let target = run.lake.open_or_create(&TableSpec::of(table)).await?;
     target.catch_up(&run.lake).await?;
-    let why = run.why(table, &target).await?;
+    let why = why(run, table, &target, &bronze).await?;
     let done = target.position(&input.to_string()).await?.unwrap_or_default();
     if why == Why::NewInput && done >= newest {
         return Ok(TableReport::unchanged(table));
     }
     let anew = why != Why::NewInput;
-    let after = if anew { 0 } else { done };
+    let part = Part::After(if anew { 0 } else { done });
+    let replace = if anew { Replace::All } else { Replace::Nothing };
+    write(run, table, Work { target, bronze, part, why, replace, seen: Some(newest) }).await
+}
+
+/// Takes the table's records in quarantine again, by rules that changed since. The caller has seen that the rows that
+/// passed are the same by the new rules.
+///
+/// # Errors
+/// As [`refresh`].
+pub async fn retry(run: &Run, table: &Table) -> Result<TableReport> {
+    let Definition::ByRecord { input, .. } = &table.definition else {
+        return Err(Error::failed(format!("{}: not a by_record table", table.name)));
+    };
+    let Some(bronze) = run.lake.open(&input.to_string()).await? else {
+        return Ok(TableReport::unchanged(table));
+    };
+    let target = run.lake.open_or_create(&TableSpec::of(table)).await?;
+    target.catch_up(&run.lake).await?;
+    let part = Part::Places(Places::open_of(&run.lake, &table.name.to_string()).await?);
+    write(run, table, Work { target, bronze, part, why: Why::Retry, replace: Replace::All, seen: None }).await
+}
+
+/// The records of the table's input that lead to rows of some kind, those that are set aside too.
+///
+/// # Errors
+/// When a record cannot be read.
+pub async fn places(
+    run: &Run,
+    table: &Table,
+    wanted: &(dyn Fn(&RecordBatch) -> Result<BooleanArray> + Sync),
+) -> Result<Places> {
+    let mut places = Places::default();
+    let Definition::ByRecord { input, .. } = &table.definition else { return Ok(places) };
+    let Some(bronze) = run.lake.open(&input.to_string()).await? else { return Ok(places) };
+    let quarantine = Quarantine::nowhere(&run.lake, &table.name.to_string()).await?;
+    let transform = transform(run, table, input, bronze, Part::After(0), Arc::new(Mutex::new(quarantine))).await?;
+    for mut rows in transform.execute().await? {
+        while let Some(batch) = rows.try_next().await? {
+            places.extend(Places::of(&filter_record_batch(&batch, &wanted(&batch)?)?)?);
+        }
+    }
+    Ok(places)
+}
+
+/// What of the input is worked on, and what it replaces.
+struct Work {
+    target: LakeTable,
+    bronze: LakeTable,
+    part: Part,
+    why: Why,
+    /// Of the quarantine.
+    replace: Replace,
+    /// The newest batch of the input that the table has seen then, where that changes.
+    seen: Option<i64>,
+}
+
+async fn write(run: &Run, table: &Table, work: Work) -> Result<TableReport> {
+    let Definition::ByRecord { input, sequence, .. } = &table.definition else {
+        return Err(Error::failed(format!("{}: not a by_record table", table.name)));
+    };
+    let Work { mut target, bronze, part, why, replace, seen } = work;
+    let anew = why != Why::NewInput && why != Why::Retry;
+    let spec = TableSpec::of(table);
     let upsert = Upsert::new(&target, &spec, &table.key, sequence.as_deref());
-    let (transform, quarantine) = plan(run, table, input, bronze, after).await?;
+    let mut positions = positions(table, &bronze, seen.unwrap_or_default()).await?;
+    if seen.is_none() {
+        positions.remove(&bronze.name);
+    }
+    let (transform, quarantine) = plan(run, table, input, bronze, part).await?;
     let (entrants, counts) = stream(&transform, &upsert, &quarantine).await?;
     transform.judge().stop_on_failure(&counts)?;
     let (mut commit, upserted) = upsert.finish(entrants, anew).await?;
@@ -57,17 +124,62 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     let quarantine = Arc::into_inner(quarantine)
         .ok_or_else(|| Error::failed(format!("{}: the quarantine is still in use", table.name)))?
         .into_inner();
-    let set_aside = quarantine.close(if anew { &Replace::All } else { &Replace::Nothing }).await?;
+    let set_aside = quarantine.close(&replace).await?;
     let report = TableReport::of_records(table, why, &counts, &set_aside, upserted);
     if anew {
         commit.metadata = target.metadata_change(&spec)?;
     }
     commit.followers.extend(set_aside.follower);
     commit.followers.extend(run.expectation_rows(table, &report).await?);
-    commit.positions =
-        BTreeMap::from([(input.to_string(), newest), (CONTRACT.to_owned(), crate::run::fingerprint(table))]);
+    commit.positions = positions;
     run.commit(&mut target, commit).await?;
     Ok(report)
+}
+
+/// Why the table is refreshed; an input that is not the one that it was computed from is an error.
+async fn why(run: &Run, table: &Table, target: &LakeTable, bronze: &LakeTable) -> Result<Why> {
+    let why = run.why(table, target).await?;
+    if why == Why::FullRefresh || why == Why::First {
+        return Ok(why);
+    }
+    let known = target.position(&identity_of(&bronze.name)).await?;
+    let identity = bronze.identity()?;
+    let newest = bronze.position(BATCH).await?.unwrap_or_default();
+    let done = target.position(&bronze.name).await?.unwrap_or_default();
+    if known.is_some_and(|known| known != identity) || done > newest {
+        return Err(Error::failed(format!(
+            "{}: it has taken batch {done} of {}, of which only {newest} are there: the table, or the end of its log, \
+             was deleted",
+            table.name, bronze.name
+        ))
+        .hint("put it back from a backup; or compute anew from what is there with `pipeline run --full-refresh`"));
+    }
+    if why == Why::NewInput && was_restored(target, bronze).await? {
+        return Ok(Why::InputRestored);
+    }
+    Ok(why)
+}
+
+/// Whether batches that the table has seen were taken out of its input since.
+///
+/// # Errors
+/// When a log cannot be read.
+pub async fn was_restored(target: &LakeTable, bronze: &LakeTable) -> Result<bool> {
+    let restored = bronze.position(RESTORED).await?.unwrap_or_default();
+    Ok(restored != target.position(&restored_of(&bronze.name)).await?.unwrap_or_default())
+}
+
+/// What the table has seen once the commit lands.
+async fn positions(table: &Table, bronze: &LakeTable, newest: i64) -> Result<BTreeMap<String, i64>> {
+    let mut positions = BTreeMap::from([
+        (bronze.name.clone(), newest),
+        (identity_of(&bronze.name), bronze.identity()?),
+        (CONTRACT.to_owned(), fingerprint(table)),
+    ]);
+    if let Some(restored) = bronze.position(RESTORED).await? {
+        positions.insert(restored_of(&bronze.name), restored);
+    }
+    Ok(positions)
 }
 
 async fn plan(
@@ -75,15 +187,26 @@ async fn plan(
     table: &Table,
     input: &TableName,
     bronze: LakeTable,
-    after: i64,
+    part: Part,
 ) -> Result<(Transform, SharedQuarantine)> {
+    let quarantine = Quarantine::open(&run.lake, &table.name.to_string(), &run.id, run.started_micros()).await?;
+    let quarantine: SharedQuarantine = Arc::new(Mutex::new(quarantine));
+    Ok((transform(run, table, input, bronze, part, quarantine.clone()).await?, quarantine))
+}
+
+async fn transform(
+    run: &Run,
+    table: &Table,
+    input: &TableName,
+    bronze: LakeTable,
+    part: Part,
+    quarantine: SharedQuarantine,
+) -> Result<Transform> {
     let (payload, is_database) = run.payload_of(input)?;
     let Definition::ByRecord { delete_when, .. } = &table.definition else {
         return Err(Error::failed(format!("{}: not a by_record table", table.name)));
     };
-    let quarantine = Quarantine::open(&run.lake, &table.name.to_string(), run.started_micros()).await?;
-    let quarantine: SharedQuarantine = Arc::new(Mutex::new(quarantine));
-    let records = Records::after(bronze, payload, is_database, after, quarantine.clone()).await?;
+    let records = Records::of(bronze, payload, is_database, part, quarantine).await?;
     let ctx = run.session_with_references(table.references())?;
     let records = records.table(run.limits.threads)?;
     let (records, deletes) = match delete_when {
@@ -91,8 +214,7 @@ async fn plan(
         Some(condition) => (with_deletes(&ctx, records, condition).at(&table.name)?, Some(DELETES)),
     };
     engine::register(&ctx, &input.to_string(), records)?;
-    let transform = Transform::plan(&ctx, table, &CARRIED, deletes).await?;
-    Ok((transform, quarantine))
+    Transform::plan(&ctx, table, &CARRIED, deletes).await
 }
 
 /// The records, each with whether it deletes its key's row.

@@ -18,17 +18,26 @@ use deltalake::datafusion::physical_plan::streaming::PartitionStream;
 use futures::{Stream, TryStreamExt};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::quarantine::SharedQuarantine;
+use super::quarantine::{Places, SharedQuarantine};
 use crate::contract::bronze_schema;
 use crate::decode::{Decoder, Unreadable};
 use crate::error::{Error, Result};
 use crate::lake::{DataFile, LakeTable, RowGroup, row_groups};
 
+/// Which records of a bronze table are read.
+#[derive(Debug)]
+pub enum Part {
+    /// Those of the batches after this one.
+    After(i64),
+    /// Those that were set aside.
+    Places(Places),
+}
+
 /// What of a bronze table is to be read, and where unreadable records go.
 pub struct Records {
     bronze: LakeTable,
     payload: Fields,
-    after: i64,
+    part: Part,
     work: Mutex<VecDeque<RowGroup>>,
     quarantine: SharedQuarantine,
     schema: SchemaRef,
@@ -37,28 +46,32 @@ pub struct Records {
 
 impl std::fmt::Debug for Records {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "records of {} after batch {}", self.bronze.name, self.after)
+        write!(f, "records of {}, {:?}", self.bronze.name, self.part)
     }
 }
 
 impl Records {
-    /// The records of the batches after `after`; `is_database` where they are rows of a database.
+    /// The records of a part; `is_database` where they are rows of a database.
     ///
     /// # Errors
     /// When a data file's footer cannot be read.
-    pub async fn after(
+    pub async fn of(
         bronze: LakeTable,
         payload: &Fields,
         is_database: bool,
-        after: i64,
+        part: Part,
         quarantine: SharedQuarantine,
     ) -> Result<Arc<Self>> {
+        let after = match &part {
+            Part::After(batch) => *batch,
+            Part::Places(places) => places.first_batch() - 1,
+        };
         let newer = |file: &DataFile| file.max_integer("_batch").is_none_or(|batch| batch > after);
         let files: Vec<DataFile> = bronze.files()?.into_iter().filter(newer).collect();
         let work = row_groups(&bronze, &files).await?.into();
         let (schema, stored) = (record_schema(payload, is_database), stored_schema(is_database));
         let (payload, work) = (payload.clone(), Mutex::new(work));
-        Ok(Arc::new(Self { bronze, payload, after, work, quarantine, schema, stored }))
+        Ok(Arc::new(Self { bronze, payload, part, work, quarantine, schema, stored }))
     }
 
     /// The records as a table that is read once, by so many tasks.
@@ -89,9 +102,12 @@ impl Records {
 
     /// Reads the payloads of a stored batch; those that cannot be read are set aside.
     async fn decode(&self, stored: RecordBatch) -> Result<RecordBatch> {
-        let newer = cmp::gt(stored.column(BATCH), &Int64Array::new_scalar(self.after))?;
+        let wanted = match &self.part {
+            Part::After(batch) => cmp::gt(stored.column(BATCH), &Int64Array::new_scalar(*batch))?,
+            Part::Places(places) => places.contain([SOURCE, ROW, BATCH].map(|index| stored.column(index)))?.into(),
+        };
         let stored =
-            if newer.true_count() == stored.num_rows() { stored } else { filter_record_batch(&stored, &newer)? };
+            if wanted.true_count() == stored.num_rows() { stored } else { filter_record_batch(&stored, &wanted)? };
         let mut decoder = Decoder::new(&self.payload)?;
         let texts: &StringViewArray = stored.column(PAYLOAD).as_string_view();
         let mut read = Vec::with_capacity(stored.num_rows());

@@ -8,7 +8,7 @@ const REQUEST: &str = "Error performing ";
 /// A failure, told by its text. Where the text tells of a request to a store, it is cut down to the request and what came
 /// of it: the rest repeats the server's answer, which may hold parts of credentials.
 pub fn of_text(text: &str) -> Error {
-    let Some(at) = text.find(REQUEST) else { return Error::failed(text) };
+    let Some(at) = text.find(REQUEST) else { return Error::of_system(text.to_owned()) };
     let request = &text[at + REQUEST.len()..];
     let (head, cause) = request.split_once(" - ").unwrap_or((request, ""));
     let mut words = head.split_whitespace();

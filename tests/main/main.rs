@@ -1,15 +1,23 @@
 //! The integration tests, in one binary, so that it is linked once: each runs the real program on real files.
 
 mod harness;
+mod increments;
 
 mod bad_input;
 mod cli;
 mod contract_change;
 mod crash;
+mod hostile;
+mod dataset;
 mod ingest;
+mod erase;
 mod late_events;
+mod maintain;
 mod new_table;
 mod surrogate;
 mod profiles;
 mod readme;
+mod quarantine;
+mod replay;
+mod restore;
 mod volume;

@@ -180,6 +180,8 @@ fn without_contract<'a>(
 
 fn synthetic(pipeline: &str, source: &Source, relation: &str, name: &str) -> Table {
     Table {
+        subject: None,
+        shape: 0,
         name: TableName { stage: Stage::Bronze, name: name.to_owned() },
         pipeline: pipeline.to_owned(),
         description: format!("The table {relation} of the source {}: what changed in it, batch by batch.", source.name),

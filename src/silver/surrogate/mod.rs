@@ -41,7 +41,7 @@ const FEW_KEYS: usize = 16 * 1024;
 /// no number is left, or storage fails; the table is then as it was.
 pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     let layout = Layout::of(table)?;
-    let Some(inputs) = whole::open_inputs(run, &table.inputs()).await? else {
+    let Some(inputs) = whole::open_inputs(&run.lake, &table.inputs()).await? else {
         return Ok(TableReport::unchanged(table));
     };
     let spec = TableSpec::of(table);
@@ -49,7 +49,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     target.catch_up(&run.lake).await?;
     check_key(table, &layout, &target).await?;
     let why = run.why(table, &target).await?;
-    if why == Why::NewInput && !whole::any_is_newer(&target, &inputs).await? {
+    if why == Why::NewInput && whole::news(&target, &inputs).await?.is_none() {
         return Ok(TableReport::unchanged(table));
     }
     let ctx = run.session_with_references(table.references())?;
@@ -59,7 +59,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     }
     register(&ctx, table, &inputs, changed.as_ref()).await?;
     let transform = Transform::plan(&ctx, &as_given(table, &layout), &[], None).await?;
-    let quarantine = Quarantine::open(&run.lake, &target.name, run.started_micros()).await?;
+    let quarantine = Quarantine::open(&run.lake, &target.name, &run.id, run.started_micros()).await?;
     let replace = match &changed {
         Some(keys) => Replace::Keys(json_keys(&keys.rows, &table.key)?),
         None => Replace::All,
@@ -70,7 +70,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     let given = survey.give().await?;
     let adds = write(&transform, &target, &spec, &layout, &given).await?;
     let report = TableReport::of_rows(table, why, &counts, &adds, 0);
-    let mut commit = Commit { adds, positions: whole::positions(table, &inputs), ..Commit::default() };
+    let mut commit = Commit { adds, positions: whole::positions(table, &inputs)?, ..Commit::default() };
     if why != Why::NewInput {
         commit.metadata = target.metadata_change(&spec)?;
     }

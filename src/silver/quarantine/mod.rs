@@ -1,6 +1,6 @@
 //! `silver.quarantine`: rows set aside, with all that is needed to try them again.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -13,8 +13,17 @@ use tokio::sync::Mutex;
 
 use crate::contract::Column;
 use crate::error::Result;
-use crate::lake::{Follower, KeySet, Lake, LakeTable, TableSpec, TableWriter, lookup, rewrite_without};
+use crate::lake::{Follower, Lake, LakeTable, TableSpec, TableWriter};
+pub use places::Places;
+pub use replace::without_later;
 
+mod places;
+mod replace;
+
+/// The status of a row that was not taken in.
+pub const OPEN: &str = "open";
+/// The status of a row whose record was taken in after all.
+pub const RELEASED: &str = "released";
 /// The table's name.
 pub const QUARANTINE: &str = "silver.quarantine";
 
@@ -48,7 +57,13 @@ pub fn spec() -> TableSpec {
             column("_row", DataType::Int64, false, "The record's position in its source, from 0."),
             column("_batch", DataType::Int64, false, "The batch that brought the record."),
             column("key", DataType::Utf8, false, "Of a derived table: the key that the row was computed for, as JSON."),
-            column("status", DataType::Utf8, true, "open, until the row is dealt with."),
+            column(
+                "status",
+                DataType::Utf8,
+                true,
+                "open; released: the record was taken in after all, by later rules.",
+            ),
+            column("released_by", DataType::Utf8, false, "The run that took the record in after all."),
             column("_quarantined_at", time, true, "When the row was set aside."),
         ],
         statistics: vec!["table".to_owned(), "_batch".to_owned()],
@@ -60,23 +75,49 @@ pub fn spec() -> TableSpec {
 /// Collects the rows that one run sets aside for one table.
 pub struct Quarantine {
     table: LakeTable,
-    writer: TableWriter,
+    writer: Option<TableWriter>,
     for_table: String,
+    run: String,
     at: i64,
     rows: u64,
     unreadable: u64,
+    places: HashSet<u64>,
 }
 
 impl Quarantine {
-    /// Opens the quarantine for a table's rows; `at` is microseconds since the epoch.
+    /// Opens the quarantine for a table's rows in a run that began at `at`, microseconds since the epoch.
     ///
     /// # Errors
     /// When the quarantine cannot be opened or made.
-    pub async fn open(lake: &Lake, for_table: &str, at: i64) -> Result<Self> {
+    pub async fn open(lake: &Lake, for_table: &str, run: &str, at: i64) -> Result<Self> {
         let spec = spec();
         let table = lake.open_or_create(&spec).await?;
-        let writer = TableWriter::new(&table, &spec);
-        Ok(Self { table, writer, for_table: for_table.to_owned(), at, rows: 0, unreadable: 0 })
+        let writer = Some(TableWriter::new(&table, &spec));
+        Ok(Self {
+            table,
+            writer,
+            for_table: for_table.to_owned(),
+            run: run.to_owned(),
+            at,
+            rows: 0,
+            unreadable: 0,
+            places: HashSet::new(),
+        })
+    }
+
+    /// A quarantine that keeps nothing, for whoever only looks at records.
+    ///
+    /// # Errors
+    /// As [`Quarantine::open`].
+    pub async fn nowhere(lake: &Lake, for_table: &str) -> Result<Self> {
+        Ok(Self { writer: None, ..Self::open(lake, for_table, "", 0).await? })
+    }
+
+    async fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        match &mut self.writer {
+            Some(writer) => writer.write(rows).await,
+            None => Ok(()),
+        }
     }
 
     /// Counts records that never became rows.
@@ -99,6 +140,7 @@ impl Quarantine {
         let bytes: ArrayRef =
             bytes.map_or_else(|| new_null_array(&DataType::Binary, rows), |bytes| Arc::new(bytes.clone()));
         let [source, row, batch] = place.map(Clone::clone);
+        self.places.extend(places::hashes([&source, &row, &batch])?);
         self.add(
             cast(payload, &DataType::Utf8)?,
             bytes,
@@ -150,20 +192,30 @@ impl Quarantine {
             row,
             batch,
             key,
-            same("open"),
+            same(OPEN),
+            new_null_array(&DataType::Utf8, rows),
             Arc::new(at),
         ];
-        self.writer.write(&RecordBatch::try_new(spec().arrow_schema(), columns)?).await
+        self.write(&RecordBatch::try_new(spec().arrow_schema(), columns)?).await
     }
 
     /// Ends the collection.
     ///
     /// # Errors
     /// When storage fails.
-    pub async fn close(self, replace: &Replace) -> Result<SetAside> {
-        let adds = self.writer.close().await?;
-        let mut follower = Follower { table: QUARANTINE.to_owned(), adds, removes: Vec::new() };
-        replaced(&self.table, &self.for_table, replace, &mut follower).await?;
+    pub async fn close(mut self, replace: &Replace) -> Result<SetAside> {
+        let replaced = replace::replaced(&self.table, &self.for_table, replace).await?;
+        for rows in &replaced.taken {
+            if let Some(kept) = replace::kept(rows, &self.places, &self.run)? {
+                self.write(&kept).await?;
+            }
+        }
+        let adds = match self.writer {
+            Some(writer) => writer.close().await?,
+            None => Vec::new(),
+        };
+        let mut follower = Follower { table: QUARANTINE.to_owned(), adds, removes: replaced.removes };
+        follower.adds.extend(replaced.adds);
         let follower = (!follower.adds.is_empty() || !follower.removes.is_empty()).then_some(follower);
         Ok(SetAside { rows: self.rows, unreadable: self.unreadable, follower })
     }
@@ -187,31 +239,4 @@ pub struct SetAside {
     pub unreadable: u64,
     /// What the table's commit must carry.
     pub follower: Option<Follower>,
-}
-
-async fn replaced(table: &LakeTable, for_table: &str, replace: &Replace, follower: &mut Follower) -> Result<()> {
-    let (names, mut keys) = match replace {
-        Replace::Nothing => return Ok(()),
-        Replace::All => (vec!["table".to_owned()], KeySet::default()),
-        Replace::Keys(_) => (vec!["key".to_owned(), "table".to_owned()], KeySet::default()),
-    };
-    let name = |rows: usize| Arc::new(StringArray::from(vec![for_table; rows])) as ArrayRef;
-    match replace {
-        Replace::Keys(values) => keys.add(&[Arc::new(StringArray::from(values.clone())), name(values.len())])?,
-        _ => keys.add(&[name(1)])?,
-    }
-    let files = table.files()?;
-    if files.is_empty() {
-        return Ok(());
-    }
-    let mut dead: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-    for found in lookup(table, &files, Arc::new(keys), &names, &[]).await? {
-        dead.entry(found.file).or_default().extend(found.rows);
-    }
-    for (file, rows) in dead {
-        let rewrite = rewrite_without(table, &spec(), &files[file], &rows).await?;
-        follower.removes.push(rewrite.remove);
-        follower.adds.extend(rewrite.add);
-    }
-    Ok(())
 }

@@ -1,0 +1,193 @@
+//! Erases a person or an exam: its rows go from every table and every version, pinned releases included.
+//!
+//! Rows are taken out of the files themselves (`src/lake/redact.rs`); versions and releases stay, without them. Tables that
+//! only count what others hold are then computed anew. What was done stands in `ops.erasures`, without the identifier.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::contract::{Definition, Project, Stage, Table, TableName};
+use crate::error::{Error, Result};
+use crate::lake::{Commit, LakeTable, Replacements, TableSpec};
+use crate::ops::{self, ErasureRow};
+use crate::query::{Reader, newest_release};
+use crate::release::user;
+use crate::replay::{Digest, digest};
+use crate::run::{Options, Run};
+use crate::silver::quarantine::{self, Places};
+
+mod subject;
+
+pub use subject::Subject;
+
+/// What was erased of one table.
+#[derive(Debug, Clone, Serialize)]
+pub struct Erased {
+    /// The table.
+    pub table: String,
+    /// Rows that its newest version lacks now.
+    pub rows: u64,
+    /// Files, of all versions, that held rows.
+    pub files: u64,
+    /// The rows of the newest version before.
+    pub before: Digest,
+    /// The rows of the newest version now.
+    pub after: Digest,
+}
+
+/// What was done, for whoever asked for it. Says nothing of whom.
+#[derive(Debug, Serialize)]
+pub struct Certificate {
+    /// The erasure.
+    pub erasure: String,
+    /// What was erased: `exam`.
+    pub subject: String,
+    /// BLAKE3 of the identifier, keyed by `salt`.
+    pub subject_hash: String,
+    /// Kept by nobody but the holder of the certificate.
+    pub salt: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The user of the system who asked for it.
+    pub by: String,
+    /// The releases up to this one lack rows now.
+    pub redacted_up_to_release: Option<i64>,
+    /// A row a table that held something.
+    pub tables: Vec<Erased>,
+    /// Tables that were computed anew, because they count what others hold.
+    pub computed_anew: Vec<String>,
+}
+
+/// Erases a subject from the lake of a run.
+///
+/// # Errors
+/// When the lease is held, a table is not of the project, or storage fails: then do it again, it starts anew.
+pub async fn erase(mut run: Run, name: &str, value: &str) -> Result<Certificate> {
+    let subject = Arc::new(Subject::of(&run.project, name, value)?);
+    let lake = run.lake.clone();
+    lake.with_lease(async |leased| {
+        run.lake = leased.clone();
+        erase_leased(&run, &subject, value).await
+    })
+    .await
+}
+
+async fn erase_leased(run: &Run, subject: &Arc<Subject>, value: &str) -> Result<Certificate> {
+    let salt = uuid::Uuid::now_v7();
+    let key = blake3::derive_key("medalha erasure", salt.as_bytes());
+    let reader = Reader::new(run.lake.clone(), run.limits);
+    let mut certificate = Certificate {
+        erasure: run.id.clone(),
+        subject: subject.name.clone(),
+        subject_hash: blake3::keyed_hash(&key, value.as_bytes()).to_hex().to_string(),
+        salt: salt.to_string(),
+        at: Utc::now(),
+        by: user(),
+        redacted_up_to_release: newest_release(&reader).await?.map(|release| release.release),
+        tables: redact(run, subject).await?,
+        computed_anew: Vec::new(),
+    };
+    if !certificate.tables.is_empty() {
+        certificate.computed_anew = compute_anew(run.again(), subject).await?;
+        record(run, &certificate).await?;
+    }
+    Ok(certificate)
+}
+
+/// Takes the subject's rows out of all tables.
+async fn redact(run: &Run, subject: &Arc<Subject>) -> Result<Vec<Erased>> {
+    let names = run.lake.tables().await?;
+    for name in &names {
+        if let Some(table) = run.lake.open(name).await? {
+            table.catch_up(&run.lake).await?;
+        }
+    }
+    let records: BTreeMap<String, Arc<Places>> =
+        subject.records(run).await?.into_iter().map(|(table, places)| (table, Arc::new(places))).collect();
+    let (mut erased, mut tables, mut replaced) = (Vec::new(), Vec::new(), Replacements::new());
+    for name in names.iter().filter(|name| !name.starts_with("ops.")) {
+        let Some(table) = run.lake.open(name).await? else { continue };
+        let concerned = subject.concerned(name, records_of(name, &records));
+        let new = table.write_without(&spec(&run.project, &table)?, &*concerned).await?;
+        if !new.is_empty() {
+            let before = digest(&table).await?;
+            erased.push(Erased { table: name.clone(), rows: 0, files: new.len() as u64, before, after: before });
+            tables.push((table, new.clone()));
+            replaced.extend(new);
+        }
+    }
+    // Commits carry files of other tables, so every log may name any of them.
+    for name in &names {
+        if let Some(table) = run.lake.open(name).await? {
+            table.rename_in_log(&replaced).await?;
+        }
+    }
+    for (table, old) in tables {
+        table.delete_replaced(&old).await?;
+    }
+    for erased in &mut erased {
+        let table = run.lake.open(&erased.table).await?;
+        let table = table.ok_or_else(|| Error::failed(format!("{}: the table is gone", erased.table)))?;
+        erased.after = digest(&table).await?;
+        erased.rows = erased.before.rows - erased.after.rows;
+    }
+    Ok(erased)
+}
+
+/// The records of a bronze table; none of them where the table has none.
+fn records_of(name: &str, records: &BTreeMap<String, Arc<Places>>) -> Option<Arc<Places>> {
+    name.starts_with("bronze.").then(|| records.get(name).cloned().unwrap_or_default())
+}
+
+fn spec(project: &Project, table: &LakeTable) -> Result<TableSpec> {
+    if table.name == quarantine::QUARANTINE {
+        return Ok(quarantine::spec());
+    }
+    let known = project.tables.iter().find(|known| known.name.to_string() == table.name);
+    Ok(known.map_or_else(|| TableSpec::as_stored(table), TableSpec::of))
+}
+
+/// Computes tables anew that read the subject's rows and do not say whose their own are.
+async fn compute_anew(run: Run, subject: &Subject) -> Result<Vec<String>> {
+    let project = run.project.clone();
+    let mut stale: Vec<TableName> = Vec::new();
+    for table in project.tables.iter().filter(|table| table.name.stage != Stage::Bronze) {
+        let is_derived = !matches!(table.definition, Definition::ByRecord { .. });
+        let reads = |input: &&TableName| {
+            stale.contains(*input) || project.table(input).is_some_and(|input: &Table| subject.is_in(input))
+        };
+        if is_derived && !subject.is_in(table) && table.inputs().iter().any(reads) {
+            stale.push(table.name.clone());
+        }
+    }
+    let select: Vec<String> = stale.iter().map(ToString::to_string).collect();
+    if select.is_empty() {
+        return Ok(select);
+    }
+    let options = Options { select: select.clone(), full_refresh: true, ..Options::default() };
+    let report = run.execute_under_lease(&options).await?;
+    report.errors.into_iter().next().map_or(Ok(select), Err)
+}
+
+async fn record(run: &Run, certificate: &Certificate) -> Result<()> {
+    let row = |erased: &Erased| ErasureRow {
+        erasure: certificate.erasure.clone(),
+        subject: certificate.subject.clone(),
+        subject_hash: certificate.subject_hash.clone(),
+        table: erased.table.clone(),
+        rows: crate::lake::signed(erased.rows),
+        files: crate::lake::signed(erased.files),
+        digest_before: erased.before.to_string(),
+        digest_after: erased.after.to_string(),
+        last_release: certificate.redacted_up_to_release,
+        by: certificate.by.clone(),
+        at: certificate.at.timestamp_micros(),
+    };
+    let rows: Vec<ErasureRow> = certificate.tables.iter().map(row).collect();
+    let adds = ops::write(&run.lake, &ops::erasures(), &rows).await?;
+    let mut table = run.lake.open_or_create(&ops::erasures()).await?;
+    table.commit(&run.lake, Commit { adds, run: run.id.clone(), ..Commit::default() }).await
+}
