@@ -50,10 +50,12 @@ fn a_lake_in_a_bucket_equals_one_on_disk_and_is_read_by_all_commands() {
 
 /// Python reads what the program wrote, by nothing but the table's URI.
 fn read_with_python(cloud: &Cloud) {
-    let script = "import sys, deltalake\n\
+    // The interpreter is left at once: threads of the libraries may still run, and the end of some aborts the process.
+    let script = "import os, sys, deltalake\n\
                   for name in sys.argv[2:]:\n    \
                   table = deltalake.DeltaTable(sys.argv[1] + '/' + name.replace('.', '/'))\n    \
-                  print(name, table.to_pyarrow_table().num_rows)";
+                  print(name, table.to_pyarrow_table().num_rows, flush=True)\n\
+                  os._exit(0)";
     let mut command = Command::new(python());
     let tables = cloud.local.tables(&["bronze", "silver", "gold"]);
     cloud.with_server(command.args(["-c", script, &cloud.uri("lake")]).args(&tables));
