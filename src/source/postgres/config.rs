@@ -90,14 +90,10 @@ fn port(config: &Config) -> String {
     config.get_ports().first().copied().unwrap_or(5432).to_string()
 }
 
-/// The password of the variable that is named, of `PGPASSWORD`, or of the passfile.
+/// The password of the variable that is named, else of `PGPASSWORD`, else of the passfile; a server may ask for none.
 fn password(variable: Option<&str>, variables: &Variables, who: &Who<'_>) -> Result<Option<String>> {
-    if let Some(name) = variable {
-        let missing = || {
-            Error::usage(format!("the variable {name} has no value"))
-                .hint("it has the password: set it in the environment, or name it under [secrets] in the profile")
-        };
-        return variables.get(name).ok_or_else(missing).map(Some);
+    if let Some(password) = variable.and_then(|name| variables.get(name)) {
+        return Ok(Some(password));
     }
     match (variables.get("PGPASSWORD"), passfile::location()) {
         (Some(password), _) => Ok(Some(password)),
@@ -175,7 +171,7 @@ mod tests {
         let connection = Connection::new("postgresql://u@h:5433/d", Some("PATH"), &Variables::default()).unwrap();
         assert_eq!(format!("{connection:?}"), "postgresql://h:5433/d");
         assert!(connection.config.get_password().is_some());
-        let missing = Connection::new("postgresql://u@h/d", Some("MEDALHA_NONE"), &Variables::default()).unwrap_err();
-        assert!(missing.to_string().contains("MEDALHA_NONE has no value"));
+        let missing = Connection::new("postgresql://u@h/d", Some("MEDALHA_NONE"), &Variables::default()).unwrap();
+        assert_eq!(missing.config.get_password(), None, "the server may ask for none");
     }
 }
