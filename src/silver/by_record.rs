@@ -86,7 +86,9 @@ pub async fn places(
     let transform = transform(run, table, input, bronze, Part::After(0), Arc::new(Mutex::new(quarantine))).await?;
     for mut rows in transform.execute().await? {
         while let Some(batch) = rows.try_next().await? {
-            places.extend(Places::of(&filter_record_batch(&batch, &wanted(&batch)?)?)?);
+            let found = filter_record_batch(&batch, &wanted(&batch)?)?;
+            let [_, source, row, batch] = [0, 1, 2, 3].map(|carried| found.column(table.columns.len() + carried));
+            places.extend(Places::of_columns([source, row, batch])?);
         }
     }
     Ok(places)

@@ -52,8 +52,16 @@ impl Places {
     /// When a column is missing; a defect.
     pub fn of(rows: &RecordBatch) -> Result<Self> {
         let column = |name: &str| rows.column_by_name(name).ok_or_else(|| no(name));
-        let batches = column("_batch")?.as_primitive::<Int64Type>();
-        let hashes = hashes([column("_source")?, column("_row")?, column("_batch")?])?;
+        Self::of_columns([column("_source")?, column("_row")?, column("_batch")?])
+    }
+
+    /// The places that three columns tell: source, row and batch.
+    ///
+    /// # Errors
+    /// When the columns are of other types; a defect.
+    pub fn of_columns(columns: [&ArrayRef; 3]) -> Result<Self> {
+        let batches = columns[2].as_primitive::<Int64Type>();
+        let hashes = hashes(columns)?;
         Ok(Self { batches: batches.iter().flatten().collect(), hashes: hashes.into_iter().collect() })
     }
 
