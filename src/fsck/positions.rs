@@ -32,7 +32,7 @@ impl Check<'_> {
         let told = held.position(BATCH).await?.unwrap_or_default();
         let found = held.files()?.iter().filter_map(|file| file.max_integer("_batch")).max().unwrap_or_default();
         // Batches that were taken out leave their numbers.
-        let is_short = found < told && held.position(RESTORED).await?.is_none();
+        let is_short = found < told && held.position(RESTORED).await?.is_none() && !self.was_erased_from(held).await?;
         if found > told || is_short {
             self.report.wrong_at(
                 &held.name,
@@ -41,6 +41,14 @@ impl Check<'_> {
             );
         }
         self.ledger(project, table, Some(told)).await
+    }
+
+    /// Whether rows of the table were erased for good: the newest batch may have had no others.
+    async fn was_erased_from(&self, held: &LakeTable) -> Result<bool> {
+        match self.tables.get(&ops::erasures().name) {
+            Some(erasures) => Ok(erasures.position(&held.name).await?.is_some()),
+            None => Ok(false),
+        }
     }
 
     /// Compares a bronze table with the ledger of its files; `batch` is its newest one, none when it is not there.

@@ -124,6 +124,16 @@ fn checkpoints_and_compacted_files_are_searched_too() {
 }
 
 #[test]
+fn a_batch_of_which_nothing_is_left_is_no_loss() {
+    let sandbox = lake(false);
+    sandbox.deliver("exam/3.json", json!([exam(ID.parse().unwrap(), 100, WORDS[2])]).to_string());
+    sandbox.run();
+    erase(&sandbox);
+    sandbox.expect(0, &["fsck", "--deep"]);
+    sandbox.assert_up_to_date();
+}
+
+#[test]
 fn runs_go_on_after_an_erasure() {
     let sandbox = lake(true);
     erase(&sandbox);
