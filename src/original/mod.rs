@@ -5,7 +5,11 @@
 pub mod deidentify;
 pub mod dicom;
 pub mod document;
+pub mod forward;
+pub mod guard;
 pub mod hash;
 pub mod header;
+pub mod look;
 pub mod media;
+pub mod person;
 pub mod unreadable;

@@ -36,6 +36,7 @@ impl From<io::Error> for Unreadable {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
                 Self::content("the compressed data are damaged")
             }
+            io::ErrorKind::Unsupported => Self::content("its parts lie too far apart to be read in one pass"),
             _ => Self::Io(error),
         }
     }

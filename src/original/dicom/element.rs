@@ -134,6 +134,11 @@ pub fn keyword(tag: Tag) -> Option<&'static str> {
     entry(tag).map(|entry| entry.alias)
 }
 
+/// Whether a text is the keyword of a standard element.
+pub fn is_keyword(text: &str) -> bool {
+    StandardDataDictionary.by_name(text).is_some()
+}
+
 fn known_vr(tag: Tag) -> VR {
     entry(tag).map_or(VR::UN, |entry| entry.vr().relaxed())
 }

@@ -81,6 +81,16 @@ pub fn read(bytes: &[u8], limit: usize) -> Result<Document, Reason> {
     Ok(Document { format, encoding, text })
 }
 
+/// The short name of a document's format.
+pub fn format_name(media: &str) -> &'static str {
+    match media {
+        media::HTML => "html",
+        media::RTF => "rtf",
+        media::PDF => "pdf",
+        _ => "text",
+    }
+}
+
 /// Takes white space from the ends of lines, and all but one of several empty lines.
 fn tidy(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use pdf_extract::{ConvertToFmt, Dictionary, Document, Object, ObjectId, PlainTextOutput, output_doc_page};
 
 use super::{Reason, tidy};
+use crate::original::guard::guarded;
 
 /// How long a document may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -30,7 +31,11 @@ const DEPTH_LIMIT: usize = 64;
 pub fn text(bytes: &[u8], limit: usize) -> Result<String, Reason> {
     let (sender, receiver) = sync_channel(1);
     let bytes = bytes.to_vec();
-    let work = move || drop(sender.send(extract(&bytes, limit)));
+    let work = move || {
+        if let Some(read) = guarded(|| extract(&bytes, limit)) {
+            drop(sender.send(read));
+        }
+    };
     thread::Builder::new().name("pdf".to_owned()).stack_size(STACK).spawn(work).map_err(|_| Reason::TooSlow)?;
     match receiver.recv_timeout(TIME_LIMIT) {
         Ok(result) => result,

@@ -1,6 +1,6 @@
 //! RTF without its markup.
 //!
-//! The crates that read RTF decode no code pages, without which a report in Portuguese cannot be read.
+//! A tokenizer of our own: reports in Portuguese need the code pages that `\'hh` refers to, font by font.
 
 use std::collections::HashMap;
 

@@ -25,6 +25,11 @@ const VALUE_LIMIT: u32 = 16 * 1024;
 pub struct Secret(String);
 
 impl Secret {
+    /// Hides a value.
+    pub fn new(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+
     /// The value, for hashing.
     pub fn reveal(&self) -> &str {
         &self.0

@@ -127,7 +127,11 @@ fn sequences_are_jumped_over_however_they_are_nested() {
         });
     });
     for _ in 0..10_000 {
-        sample.head(tags::CONTENT_SEQUENCE, VR::SQ, UNDEFINED).head(crate::original::dicom::element::ITEM, VR::UN, UNDEFINED);
+        sample.head(tags::CONTENT_SEQUENCE, VR::SQ, UNDEFINED).head(
+            crate::original::dicom::element::ITEM,
+            VR::UN,
+            UNDEFINED,
+        );
     }
     for _ in 0..10_000 {
         sample.head(ITEM_END, VR::UN, 0).head(crate::original::dicom::element::SEQUENCE_END, VR::UN, 0);

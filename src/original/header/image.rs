@@ -1,11 +1,11 @@
 //! Sizes of pictures and documents, by a few reads.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pdf_extract::{Document, Error};
 
 use super::tiff;
+use crate::original::guard::guarded;
 use crate::original::media;
 use crate::original::unreadable::Unreadable;
 
@@ -79,7 +79,7 @@ fn pdf_pages<R: Read + Seek>(mut reader: R) -> Result<Option<u32>, Unreadable> {
     let mut bytes = Vec::new();
     reader.take(PDF_LIMIT).read_to_end(&mut bytes)?;
     let damaged = || Unreadable::content("the document's index is damaged");
-    let metadata = catch_unwind(AssertUnwindSafe(|| Document::load_metadata_mem(&bytes))).map_err(|_| damaged())?;
+    let metadata = guarded(|| Document::load_metadata_mem(&bytes)).ok_or_else(damaged)?;
     match metadata {
         Ok(metadata) => Ok(Some(metadata.page_count)),
         // lopdf says so of documents that need a password
