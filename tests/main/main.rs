@@ -9,6 +9,7 @@ mod crash;
 mod ingest;
 mod late_events;
 mod new_table;
+mod originals;
 mod surrogate;
 mod profiles;
 mod readme;
