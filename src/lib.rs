@@ -14,6 +14,8 @@ pub mod retry;
 pub mod store;
 // Where records come from.
 pub mod source;
+// Images and documents as they come: media types, headers, texts, hashes, de-identified copies.
+pub mod original;
 // JSON to typed columns.
 pub mod decode;
 // Every record as it came.

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use medalha::cli::{self, Cli};
+use medalha::original::guard::silence_guarded_panics;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    silence_guarded_panics();
     let cli = Cli::parse();
     cli::start_logs(&cli.flags);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -29,7 +29,7 @@ pub struct FileRow {
     pub modified_at: i64,
     /// What its store called this state of it.
     pub e_tag: Option<String>,
-    /// BLAKE3 of its bytes.
+    /// BLAKE3 of its bytes; SHA-256 of an original.
     pub content_hash: Option<String>,
     /// What happened: see [`files`].
     pub event: String,
@@ -205,7 +205,7 @@ pub fn files() -> TableSpec {
             number("size", true, "Bytes."),
             time("modified_at", "When it was last modified."),
             text("e_tag", false, "What an object store calls this state of it; NULL of a local file."),
-            text("content_hash", false, "BLAKE3 of its bytes; NULL when it could not be read."),
+            text("content_hash", false, "BLAKE3 of its bytes, of an original SHA-256; NULL when it could not be read."),
             text(
                 "event",
                 true,

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use futures::{StreamExt, TryStreamExt};
 
 use super::ledger::{Event, Ledger};
-use super::read::{BatchInfo, Looked, read_files};
-use crate::contract::{FileSource, Source, Table};
+use super::read::{BatchInfo, Looked, Unread, read_files};
+use crate::contract::{FileSource, Format, Source, Table};
 use crate::error::{Error, Place, Result};
 use crate::lake::{Commit, Follower, LakeTable, TableSpec};
 use crate::ops::{self, FileRow};
+use crate::original::hash::sha256;
+use crate::original::person::PersonKey;
 use crate::run::{BATCH, ProgressEvent, RESTORED, Run, TableReport};
 use crate::source::{FileEntry, HashingReader, Opened, Place as SourcePlace, Shape};
 
@@ -36,13 +38,15 @@ pub async fn ingest(run: &Run, table: &Table, source: &Source, files: &FileSourc
     if unseen.is_empty() && forgotten.is_none() {
         return Ok(TableReport::unchanged(table));
     }
-    let (mut looked, to_read) = classify(unseen, &mut ledger, run.limits.threads).await?;
+    let originals = files.format.is_original();
+    let (mut looked, to_read) = classify(unseen, &mut ledger, originals, run.limits.threads).await?;
     let batch = BatchInfo { number: last + 1, ingested_at: run.started_micros() };
-    let total = to_read.iter().map(|(file, _)| file.size).sum();
+    let total = to_read.iter().map(|unread| unread.file.size).sum();
     (run.progress)(ProgressEvent::Reading { table: table.name.to_string(), bytes: total });
     let threads = run.limits.threads;
     let columns = run.payload_of(&table.name)?.0.iter().map(|field| field.name().clone()).collect();
-    let shape = Shape { format: files.format.clone(), columns };
+    let person_key = person_key(run, source, files);
+    let shape = Shape { format: files.format.clone(), columns, person_key };
     let (read, adds) = read_files(to_read, shape, &target, &spec, batch.clone(), threads, &run.progress).await?;
     looked.extend(read);
     // What could not be opened is tried at each run, and so is what bears no mark of change; told once is enough.
@@ -131,7 +135,7 @@ async fn unseen(run: &Run, source: &Source, files: &FileSource, ledger: &Ledger)
     let path = files.path.resolve(&run.inputs.variables).at(&name)?;
     let place = SourcePlace::resolve(&run.inputs.data, &path).at(&name)?;
     let hint = format!("--data {} is where the source's folder '{}' is looked for", run.inputs.data, path);
-    let (found, skipped) = place.list().await.map_err(|error| error.at(&name).or_hint(&hint))?;
+    let (found, skipped) = place.list(files.optional).await.map_err(|error| error.at(&name).or_hint(&hint))?;
     for skipped in skipped {
         tracing::warn!("{}: left out: {}", skipped.path.display(), skipped.reason);
     }
@@ -139,29 +143,47 @@ async fn unseen(run: &Run, source: &Source, files: &FileSource, ledger: &Ledger)
     if let SourcePlace::Store(url) = &place
         && found.is_empty()
         && ledger.is_empty()
+        && !files.optional
     {
         return Err(Error::failed(format!("{url}: there is no object")).at(name).hint(hint));
     }
     Ok(found.into_iter().filter(|file| !ledger.has_read(file)).collect())
 }
 
+/// The key of the hash that stands for a patient; without it nothing does, which is said once a run.
+fn person_key(run: &Run, source: &Source, files: &FileSource) -> Option<PersonKey> {
+    let Format::Original(options) = &files.format else { return None };
+    let name = options.person_key.as_ref()?;
+    let key = run.inputs.variables.get(name);
+    if key.is_none() {
+        tracing::warn!("source '{}': {name} is not set, so that person_key is NULL", source.name);
+    }
+    key.map(|key| PersonKey::new(&key))
+}
+
 /// Tells files apart by their content, where their size leaves a doubt; gives those that bring no records, and those
-/// that are to be read.
+/// that are to be read. Of originals every file is a record, whatever has the same content: only one whose content was
+/// known under its own name may be as it was.
 async fn classify(
     unseen: Vec<FileEntry>,
     ledger: &mut Ledger,
+    originals: bool,
     threads: usize,
-) -> Result<(Vec<Looked>, Vec<(FileEntry, Event)>)> {
+) -> Result<(Vec<Looked>, Vec<Unread>)> {
     let mut sizes: HashMap<u64, usize> = HashMap::new();
     for file in &unseen {
         *sizes.entry(file.size).or_default() += 1;
     }
-    let doubtful: Vec<bool> = unseen.iter().map(|file| ledger.knows_size(file.size) || sizes[&file.size] > 1).collect();
+    let is_doubtful = |file: &FileEntry| match originals {
+        true => ledger.knows(file),
+        false => ledger.knows_size(file.size) || sizes[&file.size] > 1,
+    };
+    let doubtful: Vec<bool> = unseen.iter().map(is_doubtful).collect();
     let hashes = unseen.iter().zip(&doubtful).map(|(file, doubtful)| {
         let file = doubtful.then(|| file.clone());
         async move {
             match file {
-                Some(file) => tokio::task::spawn_blocking(move || content_hash(&file)).await?,
+                Some(file) => tokio::task::spawn_blocking(move || content_hash(&file, originals)).await?,
                 None => Ok(None),
             }
         }
@@ -170,9 +192,13 @@ async fn classify(
         futures::stream::iter(hashes.collect::<Vec<_>>()).buffered(threads).try_collect().await?;
     let (mut looked, mut to_read) = (Vec::new(), Vec::new());
     for (file, hash) in unseen.into_iter().zip(hashes) {
-        let event = ledger.classify(&file, hash.as_deref());
+        let event = match ledger.classify(&file, hash.as_deref()) {
+            Event::Duplicate if originals => Event::Changed,
+            event => event,
+        };
         if event.brings_records() {
-            to_read.push((file, event));
+            let was_refused = ledger.has_seen(&file);
+            to_read.push(Unread { file, event, was_refused });
         } else {
             looked.push(Looked::only(file, event, hash));
         }
@@ -181,9 +207,9 @@ async fn classify(
 }
 
 /// The hash of a file's bytes; none when it cannot be opened, which reading it will tell.
-fn content_hash(file: &FileEntry) -> Result<Option<String>> {
-    let Opened::Reader(reader) = file.open().at(&file.uri)? else { return Ok(None) };
-    let (hash, _) = HashingReader::new(reader).finish().at(&file.uri)?;
+fn content_hash(file: &FileEntry, original: bool) -> Result<Option<String>> {
+    let Some(reader) = file.open().at(&file.uri)?.reader() else { return Ok(None) };
+    let (hash, _) = if original { sha256(reader) } else { HashingReader::new(reader).finish() }.at(&file.uri)?;
     Ok(Some(hash))
 }
 
@@ -194,7 +220,7 @@ async fn record_only(run: &Run, mut ledger: LakeTable, rows: Follower, report: T
 }
 
 fn file_row(run: &Run, source: &str, batch: &BatchInfo, seen_at: i64, looked: &Looked) -> FileRow {
-    let records = looked.contents.as_ref().map_or(0, |contents| contents.summary.records);
+    let records = looked.records();
     let hash = looked.contents.as_ref().map(|contents| contents.content_hash.clone()).or_else(|| looked.hash.clone());
     FileRow {
         run: run.id.clone(),
@@ -214,11 +240,10 @@ fn file_row(run: &Run, source: &str, batch: &BatchInfo, seen_at: i64, looked: &L
 
 /// What is wrong with a file, in one line.
 fn reason(looked: &Looked) -> Option<String> {
-    let summary = &match &looked.contents {
-        None => return looked.problem.clone(),
-        Some(contents) => contents,
-    }
-    .summary;
+    let summary = match (&looked.problem, &looked.contents) {
+        (None, Some(contents)) => &contents.summary,
+        (problem, _) => return problem.clone(),
+    };
     let more = summary.fault_count.saturating_sub(summary.faults.len() as u64);
     let faults = summary.faults.iter().map(ToString::to_string);
     let mut parts: Vec<String> = summary.header.iter().cloned().chain(faults).collect();

@@ -149,6 +149,11 @@ impl Ledger {
         is_marked && self.has_seen(file) && self.by_uri.get(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
     }
 
+    /// Whether a content was known under the file's name.
+    pub fn knows(&self, file: &FileEntry) -> bool {
+        self.by_uri.get(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
+    }
+
     /// Whether a content of this size is known: only then can a file's content be known too.
     pub fn knows_size(&self, size: u64) -> bool {
         self.sizes.contains(&size)

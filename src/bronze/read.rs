@@ -7,21 +7,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, Int64Array, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondArray,
+    TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::SchemaRef;
 use tokio::sync::mpsc;
 
 use super::ledger::Event;
+use crate::contract::{Format, OriginalOptions};
 use crate::error::{Error, Place, Result};
 use crate::lake::{Add, LakeTable, TableSpec, TableWriter};
+use crate::original::person::PersonKey;
 use crate::run::{Progress, ProgressEvent};
-use crate::source::{Contents, FileEntry, Opened, ReadError, Record, Shape, read_records};
+use crate::source::{Contents, FileEntry, Opened, Original, ReadError, Record, Shape, Summary, describe, read_records};
 
 /// Bytes of payload, or records, after which a batch is handed to a writer.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const BATCH_RECORDS: usize = 8192;
 /// Batches that wait for a writer.
 const WAITING: usize = 2;
+
+/// A file that is to be read.
+pub struct Unread {
+    /// The file.
+    pub file: FileEntry,
+    /// What it is to the ledger.
+    pub event: Event,
+    /// It was seen as it is now, and could not be opened.
+    pub was_refused: bool,
+}
 
 /// A file that was looked at.
 pub struct Looked {
@@ -33,14 +46,21 @@ pub struct Looked {
     pub contents: Option<Contents>,
     /// Its content's hash, where it is known without reading its records.
     pub hash: Option<String>,
-    /// Why it could not be opened.
+    /// Why it could not be opened, or what is wrong with an original.
     pub problem: Option<String>,
+    /// A record says that it could not be opened.
+    pub is_told: bool,
 }
 
 impl Looked {
     /// A file that brings no records.
     pub fn only(file: FileEntry, event: Event, hash: Option<String>) -> Self {
-        Self { file, event, contents: None, hash, problem: None }
+        Self { file, event, contents: None, hash, problem: None, is_told: false }
+    }
+
+    /// Records that it brought.
+    pub fn records(&self) -> u64 {
+        self.contents.as_ref().map_or(u64::from(self.is_told), |contents| contents.summary.records)
     }
 }
 
@@ -58,7 +78,7 @@ pub struct BatchInfo {
 /// # Errors
 /// When a file cannot be read to its end, or storage fails: then nothing of the batch may be committed.
 pub async fn read_files(
-    files: Vec<(FileEntry, Event)>,
+    files: Vec<Unread>,
     shape: Shape,
     table: &LakeTable,
     spec: &TableSpec,
@@ -107,7 +127,7 @@ pub async fn read_files(
 }
 
 fn read_queue(
-    queue: &Mutex<VecDeque<(FileEntry, Event)>>,
+    queue: &Mutex<VecDeque<Unread>>,
     shape: &Shape,
     mut builder: Builder,
     sender: &mpsc::Sender<RecordBatch>,
@@ -115,29 +135,58 @@ fn read_queue(
 ) -> Result<Vec<Looked>> {
     let mut looked = Vec::new();
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    while let Some((file, event)) = next() {
-        looked.extend(read_file(file, event, shape, &mut builder, sender, progress)?);
+    while let Some(unread) = next() {
+        looked.extend(match &shape.format {
+            Format::Original(options) => {
+                let looked = describe_file(unread, options, shape.person_key.as_ref(), &mut builder, progress)?;
+                if builder.is_full() {
+                    builder.send(sender)?;
+                }
+                looked
+            }
+            _ => read_file(unread, shape, &mut builder, sender, progress)?,
+        });
     }
     builder.send(sender)?;
     Ok(looked)
 }
 
+/// Adds the record of an original.
+fn describe_file(
+    Unread { file, event, was_refused }: Unread,
+    options: &OriginalOptions,
+    person_key: Option<&PersonKey>,
+    builder: &mut Builder,
+    progress: &Progress,
+) -> Result<Option<Looked>> {
+    let opened = file.open().at(&file.uri)?;
+    let original = describe(&file, opened, options, person_key, event == Event::Changed).at(&file.uri)?;
+    let Some(original) = original else { return Ok(None) };
+    progress(ProgressEvent::Read { bytes: original.size });
+    let is_open = original.sha256.is_some();
+    if is_open || !was_refused {
+        builder.add_original(&file, &original);
+    }
+    let summary = Summary { records: 1, bytes: original.size, ..Summary::default() };
+    let contents = original.sha256.map(|content_hash| Contents { summary, content_hash, bytes: original.size });
+    let event = if is_open { event } else { Event::Unreadable };
+    let is_told = !is_open && !was_refused;
+    Ok(Some(Looked { file, event, contents, hash: None, problem: original.reason, is_told }))
+}
+
 fn read_file(
-    file: FileEntry,
-    event: Event,
+    Unread { file, event, .. }: Unread,
     shape: &Shape,
     builder: &mut Builder,
     sender: &mpsc::Sender<RecordBatch>,
     progress: &Progress,
 ) -> Result<Option<Looked>> {
-    let reader = match file.open().at(&file.uri)? {
-        Opened::Reader(reader) => reader,
-        Opened::Gone => return Ok(None),
-        Opened::Refused(why) => {
-            let problem = Some(format!("cannot be opened: {why}"));
-            return Ok(Some(Looked { file, event: Event::Unreadable, contents: None, hash: None, problem }));
-        }
-    };
+    let opened = file.open().at(&file.uri)?;
+    if let Opened::Refused(why) = &opened {
+        let problem = Some(format!("cannot be opened: {why}"));
+        return Ok(Some(Looked { problem, ..Looked::only(file, Event::Unreadable, None) }));
+    }
+    let Some(reader) = opened.reader() else { return Ok(None) };
     let mut row = 0;
     let contents = read_records(Watched { reader, progress }, shape, |record| {
         builder.add(&file.uri, row, &record);
@@ -145,7 +194,7 @@ fn read_file(
         if builder.is_full() { builder.send(sender) } else { Ok(()) }
     });
     match contents {
-        Ok(contents) => Ok(Some(Looked { file, event, contents: Some(contents), hash: None, problem: None })),
+        Ok(contents) => Ok(Some(Looked { contents: Some(contents), ..Looked::only(file, event, None) })),
         Err(ReadError::Record(error)) => Err(error),
         Err(error @ ReadError::Read(_)) => Err(Error::failed(error.to_string())).at(&file.uri),
     }
@@ -174,12 +223,14 @@ struct Builder {
     payload_fault: StringBuilder,
     source: StringBuilder,
     row: Int64Builder,
+    originals: Option<Originals>,
     bytes: usize,
     rows: usize,
 }
 
 impl Builder {
     fn new(schema: SchemaRef, batch: BatchInfo) -> Self {
+        let originals = schema.column_with_name(SHA256).is_some().then(Originals::default);
         Self {
             schema,
             batch,
@@ -188,8 +239,17 @@ impl Builder {
             payload_fault: StringBuilder::new(),
             source: StringBuilder::new(),
             row: Int64Builder::new(),
+            originals,
             bytes: 0,
             rows: 0,
+        }
+    }
+
+    /// Adds the record of a file and the columns that originals have besides.
+    fn add_original(&mut self, file: &FileEntry, original: &Original) {
+        self.add(&file.uri, 0, &Record { payload: Some(&original.payload), bytes: None, fault: None });
+        if let Some(originals) = &mut self.originals {
+            originals.add(file, original);
         }
     }
 
@@ -212,7 +272,7 @@ impl Builder {
             return Ok(());
         }
         let at = TimestampMicrosecondArray::from(vec![self.batch.ingested_at; self.rows]).with_timezone("UTC");
-        let columns: Vec<ArrayRef> = vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(self.payload.finish()),
             Arc::new(self.payload_bytes.finish()),
             Arc::new(self.payload_fault.finish()),
@@ -221,8 +281,42 @@ impl Builder {
             Arc::new(Int64Array::from(vec![self.batch.number; self.rows])),
             Arc::new(at),
         ];
+        columns.extend(self.originals.iter_mut().flat_map(Originals::finish));
         (self.bytes, self.rows) = (0, 0);
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
         sender.blocking_send(batch).map_err(|_| Error::failed("a writer ended early"))
+    }
+}
+
+/// The column that only bronze tables of originals have.
+const SHA256: &str = "sha256";
+
+/// The columns that originals have besides the system's.
+#[derive(Default)]
+struct Originals {
+    uri: StringBuilder,
+    size: Int64Builder,
+    modified_at: TimestampMicrosecondBuilder,
+    sha256: StringBuilder,
+    media_type: StringBuilder,
+}
+
+impl Originals {
+    fn add(&mut self, file: &FileEntry, original: &Original) {
+        self.uri.append_value(&file.uri);
+        self.size.append_value(i64::try_from(original.size).unwrap_or(i64::MAX));
+        self.modified_at.append_option((file.modified_us != 0).then_some(file.modified_us));
+        self.sha256.append_option(original.sha256.as_deref());
+        self.media_type.append_option(original.media_type);
+    }
+
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        vec![
+            Arc::new(self.uri.finish()),
+            Arc::new(self.size.finish()),
+            Arc::new(self.modified_at.finish().with_timezone("UTC")),
+            Arc::new(self.sha256.finish()),
+            Arc::new(self.media_type.finish()),
+        ]
     }
 }

@@ -29,7 +29,8 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     let mut drafts = Vec::new();
     for folder in folders {
         let pipeline = pipeline_name(&pipelines, folder);
-        drafts.extend(folder.tables.iter().filter_map(|files| draft(&pipeline, files, problems)));
+        let sources = original_sources(&pipelines, folder);
+        drafts.extend(folder.tables.iter().filter_map(|files| draft(&pipeline, files, &sources, problems)));
     }
     check_names(folders, problems);
     check_sources(&pipelines, &drafts, problems);
@@ -98,8 +99,8 @@ fn read_source(file: &File, raw: raw::RawSource, problems: &mut Vec<Problem>) ->
     }
     let kind = match raw.kind {
         raw::RawKind::Postgres(raw) => SourceKind::Postgres(database::read(file, raw, problems)),
-        raw::RawKind::Files { path, format } => {
-            SourceKind::Files(FileSource { path: read_path(file, path, problems), format })
+        raw::RawKind::Files { path, format, optional } => {
+            SourceKind::Files(FileSource { path: read_path(file, path, problems), format, optional })
         }
     };
     Source { name: raw.name.value, description: raw.description, kind }
@@ -120,6 +121,14 @@ fn read_path(file: &File, path: Option<At<String>>, problems: &mut Vec<Problem>)
 fn pipeline_name(pipelines: &[Read<'_>], folder: &Folder) -> String {
     let found = pipelines.iter().find(|(known, ..)| std::ptr::eq(*known, folder));
     found.map_or_else(|| folder.name.clone(), |(_, pipeline, _)| pipeline.name.clone())
+}
+
+/// The sources of a folder's pipeline whose files are originals.
+fn original_sources<'a>(pipelines: &'a [Read<'_>], folder: &Folder) -> Vec<&'a str> {
+    let found = pipelines.iter().find(|(known, ..)| std::ptr::eq(*known, folder));
+    let sources = found.into_iter().flat_map(|(_, pipeline, _)| &pipeline.sources);
+    let is_original = |source: &&Source| matches!(&source.kind, SourceKind::Files(files) if files.format.is_original());
+    sources.filter(is_original).map(|source| source.name.as_str()).collect()
 }
 
 fn read_references(folders: &[Folder], pipelines: &[Read<'_>], problems: &mut Vec<Problem>) -> Vec<Reference> {

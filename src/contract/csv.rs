@@ -3,7 +3,6 @@
 use arrow::datatypes::Fields;
 use encoding_rs::{Encoding, ISO_2022_JP, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, X_USER_DEFINED};
 
-use super::Format;
 use super::types::type_name;
 use crate::problem::{File, Problem, suggest};
 use crate::toml::{At, Reader};
@@ -38,22 +37,8 @@ impl Default for CsvOptions {
     }
 }
 
-/// Reads `format` of a source, and the table that belongs to it.
-pub(super) fn format(reader: &mut Reader<'_, '_>) -> Format {
-    let csv = reader.table("csv");
-    let is_csv = reader.choice("format", &[("json", false), ("csv", true)]).map(|at| at.value);
-    match (is_csv, csv) {
-        (Some(true), None) => Format::Csv(CsvOptions::default()),
-        (Some(true), Some(At { value, at })) => Format::Csv(options(reader.within(at, value))),
-        (Some(false), Some(At { at, .. })) => {
-            reader.report(at, "'csv' belongs to format = \"csv\"", None);
-            Format::Json
-        }
-        (Some(false), None) | (None, _) => Format::Json,
-    }
-}
-
-fn options(mut reader: Reader<'_, '_>) -> CsvOptions {
+/// Reads the table `csv` of a source.
+pub(super) fn options(mut reader: Reader<'_, '_>) -> CsvOptions {
     let defaults = CsvOptions::default();
     let delimiter = reader.text("delimiter");
     let quote = reader.text("quote");

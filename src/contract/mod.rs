@@ -15,10 +15,11 @@ pub use csv::CsvOptions;
 pub use database::{Database, Place as DatabasePlace, matches as matches_pattern};
 pub use dataset::{Dataset, DatasetRows, Share, Shares, Use};
 pub use files::Files;
+pub use format::{Format, OriginalOptions};
 pub use query::BadValue;
 pub use reference::Reference;
 pub use sql::check_replays;
-pub use types::{bronze_columns, bronze_schema, parse_type, type_name};
+pub use types::{BronzeKind, bronze_columns, bronze_schema, parse_type, type_name};
 
 mod compile;
 mod csv;
@@ -27,6 +28,7 @@ mod dataset;
 mod define;
 mod equal;
 mod files;
+mod format;
 mod graph;
 mod keys;
 mod layout;
@@ -138,15 +140,8 @@ pub struct FileSource {
     /// Below the data directory, or absolute.
     pub path: Template,
     pub format: Format,
-}
-
-/// How a source's bytes hold records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Format {
-    /// Arrays of objects, single objects and NDJSON; plain, `.gz` or `.zst`.
-    Json,
-    /// Lines of fields; plain, `.gz` or `.zst`.
-    Csv(CsvOptions),
+    /// A folder that is not there counts as empty.
+    pub optional: bool,
 }
 
 /// A stage of the flow; a stage reads only itself and those before it.

@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 
 use super::types::{TYPES, parse_type};
-use super::{Format, Severity, csv, database};
+use super::{Format, Severity, database, format};
 use crate::problem::{File, Problem};
 use crate::toml::{At, Reader, inside};
 
@@ -25,7 +25,7 @@ pub(super) struct RawSource {
 /// A source's kind, with the keys that belong to it.
 #[derive(Debug)]
 pub(super) enum RawKind {
-    Files { path: Option<At<String>>, format: Format },
+    Files { path: Option<At<String>>, format: Format, optional: bool },
     Postgres(RawDatabase),
 }
 
@@ -105,8 +105,9 @@ pub(super) fn pipeline(file: &File, problems: &mut Vec<Problem>) -> Option<RawPi
             let kind = match reader.choice("kind", &kinds) {
                 Some(At { value: true, .. }) => RawKind::Postgres(database::keys(&mut reader)),
                 _ => {
-                    let format = csv::format(&mut reader);
-                    RawKind::Files { path: reader.required("path"), format }
+                    let format = format::read(&mut reader);
+                    let optional = reader.flag("optional").unwrap_or(false);
+                    RawKind::Files { path: reader.required("path"), format, optional }
                 }
             };
             let source = RawSource { name, description, kind };

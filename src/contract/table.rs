@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use super::layout::TableFiles;
 use super::raw::{self, RawBronze, RawTable, Strategy};
 use super::types::{
-    CHANGE_COLUMNS, SYSTEM_COLUMNS, bronze_columns, bronze_schema, is_identifier, is_ordered, record_columns,
-    sequence_column, type_name,
+    BronzeKind, CHANGE_COLUMNS, SYSTEM_COLUMNS, bronze_columns, bronze_schema, is_identifier, is_ordered,
+    record_columns, sequence_column, type_name,
 };
 use super::{Column, Expectation, Severity, Stage, TableName, surrogate};
 use crate::problem::{File, Problem, suggest};
@@ -38,8 +38,13 @@ pub(super) enum Kind {
     Derived(Box<RawTable>),
 }
 
-/// Reads a contract and checks it; `None` when it is no TOML at all.
-pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Vec<Problem>) -> Option<Draft<'a>> {
+/// Reads a contract and checks it; `None` when it is no TOML at all. `originals` are the pipeline's sources of originals.
+pub(super) fn draft<'a>(
+    pipeline: &str,
+    files: &'a TableFiles,
+    originals: &[&str],
+    problems: &mut Vec<Problem>,
+) -> Option<Draft<'a>> {
     let before = problems.len();
     let contract = &files.contract;
     let mut draft = Draft {
@@ -48,7 +53,7 @@ pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Ve
         description: String::new(),
         contract,
         sql: files.sql.as_ref(),
-        columns: bronze_columns(false),
+        columns: bronze_columns(BronzeKind::Records),
         key: Vec::new(),
         subject: None,
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
@@ -62,7 +67,7 @@ pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Ve
         problems.push(problem.with_hint("choose another name".to_owned()));
     }
     if files.name.stage == Stage::Bronze {
-        draft.fill_bronze(raw::bronze(contract, problems)?, problems);
+        draft.fill_bronze(raw::bronze(contract, problems)?, originals, problems);
     } else {
         draft.fill_derived(raw::table(contract, problems)?, problems);
     }
@@ -71,10 +76,15 @@ pub(super) fn draft<'a>(pipeline: &str, files: &'a TableFiles, problems: &mut Ve
 }
 
 impl Draft<'_> {
-    fn fill_bronze(&mut self, raw: RawBronze, problems: &mut Vec<Problem>) {
+    fn fill_bronze(&mut self, raw: RawBronze, originals: &[&str], problems: &mut Vec<Problem>) {
         self.description = raw.description;
         let is_database = raw.relation.is_some();
-        self.columns = bronze_columns(is_database);
+        let is_original = raw.source.as_ref().is_some_and(|at| originals.contains(&at.value.as_str()));
+        self.columns = bronze_columns(match () {
+            () if is_database => BronzeKind::Rows,
+            () if is_original => BronzeKind::Originals,
+            () => BronzeKind::Records,
+        });
         let payload = match raw.payload {
             Some(At { value: DataType::Struct(fields), at }) => {
                 let is_system =

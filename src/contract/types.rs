@@ -41,9 +41,20 @@ fn system_type(name: &str) -> DataType {
     }
 }
 
+/// What the records of a bronze table are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BronzeKind {
+    /// What files hold.
+    Records,
+    /// Files themselves.
+    Originals,
+    /// Rows of a database's table.
+    Rows,
+}
+
 /// The columns that a bronze table has in the lake. Those of a database's table are followed by `record`, which the
 /// database's own types make.
-pub fn bronze_columns(is_database: bool) -> Vec<Column> {
+pub fn bronze_columns(kind: BronzeKind) -> Vec<Column> {
     let column = |name: &str, data_type: DataType, required: bool, comment: &str| Column {
         name: name.to_owned(),
         data_type,
@@ -65,7 +76,16 @@ pub fn bronze_columns(is_database: bool) -> Vec<Column> {
         system("_batch", "the batch that brought the record, from 1 a source"),
         system("_ingested_at", "when the batch was taken, UTC"),
     ];
-    if is_database {
+    if kind == BronzeKind::Originals {
+        columns.extend([
+            column("uri", DataType::Utf8, true, "URI of the file"),
+            column("size", DataType::Int64, true, "bytes"),
+            column("modified_at", timestamp(), false, "when the file was last changed, UTC; NULL where nobody says"),
+            column("sha256", DataType::Utf8, false, "SHA-256 of its bytes; NULL when it could not be opened"),
+            column("media_type", DataType::Utf8, false, "what it is by its content, whatever its name says"),
+        ]);
+    }
+    if kind == BronzeKind::Rows {
         columns.extend([
             system(
                 "_op",

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int16Builder, Int32Builder, Int64Builder, ListArray, StringBuilder, StructArray, TimestampMicrosecondBuilder,
-    new_null_array,
+    Int16Builder, Int32Builder, Int64Builder, ListArray, MapArray, StringBuilder, StructArray,
+    TimestampMicrosecondBuilder, new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
@@ -39,6 +39,7 @@ pub(super) enum Column {
     Timestamp(TimestampMicrosecondBuilder),
     List(ListColumn),
     Struct(StructColumn),
+    Map(MapColumn),
 }
 
 impl Column {
@@ -65,9 +66,10 @@ impl Column {
                 let names = fields.iter().map(|field| field.name().clone()).collect();
                 Self::Struct(StructColumn::new(fields, names, nested)?)
             }
+            DataType::Map(entries, _) => Self::Map(MapColumn::new(entries, nested)?),
             other => {
                 return Err(Error::usage(format!("a payload cannot have a field of type {other}"))
-                    .hint("use a type of one value, ARRAY or STRUCT"));
+                    .hint("use a type of one value, ARRAY, STRUCT or MAP"));
             }
         })
     }
@@ -76,6 +78,7 @@ impl Column {
         let fitted = match self {
             Self::List(list) if json.is_array() => return list.read(json, rescue),
             Self::Struct(structure) if json.is_object() => return structure.read(json, rescue),
+            Self::Map(map) if json.is_object() => return map.read(json, rescue),
             Self::String(builder, Nested::AsText) if json.is_array() || json.is_object() => {
                 fit(Some(value::raw(&json)), |text| builder.append_value(text))
             }
@@ -96,7 +99,7 @@ impl Column {
             Self::Binary(builder) => fit(value::binary(&json), |bytes| builder.append_value(bytes)),
             Self::Date(builder) => fit(value::date(&json), |days| builder.append_value(days)),
             Self::Timestamp(builder) => fit(value::timestamp(&json), |micros| builder.append_value(micros)),
-            Self::List(_) | Self::Struct(_) => false,
+            Self::List(_) | Self::Struct(_) | Self::Map(_) => false,
         };
         if !fitted {
             if json.get_type() != JsonType::Null {
@@ -121,6 +124,7 @@ impl Column {
             Self::Timestamp(builder) => builder.append_null(),
             Self::List(list) => list.append_null(),
             Self::Struct(structure) => structure.append_null(),
+            Self::Map(map) => map.append_null(),
         }
     }
 
@@ -139,6 +143,7 @@ impl Column {
             (Self::Timestamp(builder), _) => Arc::new(builder.finish()),
             (Self::List(list), DataType::List(element)) => list.finish(element)?,
             (Self::Struct(structure), DataType::Struct(fields)) => structure.finish(fields)?,
+            (Self::Map(map), DataType::Map(entries, sorted)) => map.finish(entries, *sorted)?,
             (_, other) => new_null_array(other, 0),
         })
     }
@@ -255,5 +260,73 @@ impl StructColumn {
         let children = self.finish_children(fields)?;
         let fields: Fields = fields.iter().map(|field| Field::clone(field)).collect();
         Ok(Arc::new(StructArray::try_new(fields, children, Some(valid))?))
+    }
+}
+
+/// A JSON object whose names are values: keys of any number.
+pub(super) struct MapColumn {
+    keys: StringBuilder,
+    values: Box<Column>,
+    ends: Vec<i32>,
+    valid: Vec<bool>,
+    length: i32,
+}
+
+impl MapColumn {
+    fn new(entries: &FieldRef, nested: Nested) -> Result<Self> {
+        let DataType::Struct(pair) = entries.data_type() else {
+            return Err(Error::failed("a map without entries"));
+        };
+        if *pair[0].data_type() != DataType::Utf8 {
+            let message = format!("the keys of a payload's map cannot be of type {}", pair[0].data_type());
+            return Err(Error::usage(message).hint("names in JSON are texts: write MAP<STRING, …>"));
+        }
+        let values = Box::new(Column::new(pair[1].data_type(), nested)?);
+        Ok(Self { keys: StringBuilder::new(), values, ends: Vec::new(), valid: Vec::new(), length: 0 })
+    }
+
+    fn read(&mut self, json: LazyValue, rescue: &mut Rescue) {
+        let mut found: Vec<(String, LazyValue)> = Vec::new();
+        let (whole, kept) = (json.clone(), rescue.members.len());
+        for entry in json.into_object_iter().into_iter().flatten() {
+            let Ok((name, item)) = entry else {
+                rescue.members.truncate(kept);
+                rescue.keep(&whole);
+                return self.append_null();
+            };
+            match found.iter_mut().find(|(known, _)| *known == *name) {
+                Some((_, known)) => {
+                    let earlier = std::mem::replace(known, item);
+                    rescue.within(member(&name), |rescue| rescue.keep(&earlier));
+                }
+                None => found.push((name.to_string(), item)),
+            }
+        }
+        for (name, item) in found {
+            rescue.within(member(&name), |rescue| self.values.read(item, rescue));
+            self.keys.append_value(name);
+            self.length += 1;
+        }
+        self.ends.push(self.length);
+        self.valid.push(true);
+    }
+
+    fn append_null(&mut self) {
+        self.ends.push(self.length);
+        self.valid.push(false);
+    }
+
+    fn finish(&mut self, entries: &FieldRef, sorted: bool) -> Result<ArrayRef> {
+        let DataType::Struct(pair) = entries.data_type() else {
+            return Err(Error::failed("a map without entries"));
+        };
+        let mut offsets = vec![0];
+        offsets.append(&mut self.ends);
+        self.length = 0;
+        let valid = NullBuffer::from(std::mem::take(&mut self.valid));
+        let columns = vec![Arc::new(self.keys.finish()) as ArrayRef, self.values.finish(pair[1].data_type())?];
+        let values = StructArray::try_new(pair.clone(), columns, None)?;
+        let offsets = OffsetBuffer::new(offsets.into());
+        Ok(Arc::new(MapArray::try_new(entries.clone(), offsets, values, Some(valid), sorted)?))
     }
 }

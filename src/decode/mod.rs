@@ -216,6 +216,21 @@ mod tests {
     }
 
     #[test]
+    fn a_map_takes_any_names() {
+        let got = decode(
+            "STRUCT<m MAP<STRING, DOUBLE>, l ARRAY<DOUBLE>>",
+            r#"{"m": {"a": 1.5, "b c": "x", "a": "2", "": null}, "l": [0.5, "no"]}"#,
+        );
+        let rescued = r#""_rescued":"{\"m.a\":1.5,\"m.b c\":\"x\",\"l[1]\":\"no\"}""#;
+        assert_eq!(got.unwrap(), format!(r#"[{{"m":{{"a":2.0,"b c":null,"":null}},"l":[0.5,null],{rescued}}}]"#));
+        assert_eq!(decode("STRUCT<m MAP<STRING, STRING>>", r#"{"m": {}}"#).unwrap(), r#"[{"m":{}}]"#);
+        let rescued = decode("STRUCT<m MAP<STRING, STRING>>", r#"{"m": [1]}"#).unwrap();
+        assert_eq!(rescued, r#"[{"_rescued":"{\"m\":[1]}"}]"#);
+        let DataType::Struct(fields) = parse_type("STRUCT<m MAP<INT, STRING>>").unwrap() else { panic!("no struct") };
+        assert!(Decoder::new(&fields).is_err());
+    }
+
+    #[test]
     fn an_object_with_a_name_that_is_no_text_is_rescued_whole() {
         let got = decode(
             "STRUCT<a BIGINT, s STRUCT<b BIGINT, c BIGINT>>",

@@ -33,7 +33,9 @@ pub enum Location {
 
 /// What came of opening a file.
 pub enum Opened {
-    /// Its bytes as they are stored.
+    /// A file on disk.
+    File(File),
+    /// The bytes of an object, read once.
     Reader(Box<dyn Read + Send>),
     /// It is there no more, or there is another object in its place: the next listing tells.
     Gone,
@@ -41,7 +43,26 @@ pub enum Opened {
     Refused(String),
 }
 
+impl Opened {
+    /// The bytes, from their beginning to their end; `None` when they cannot be had.
+    pub fn reader(self) -> Option<Box<dyn Read + Send>> {
+        match self {
+            Self::File(file) => Some(Box::new(file)),
+            Self::Reader(reader) => Some(reader),
+            Self::Gone | Self::Refused(_) => None,
+        }
+    }
+}
+
 impl FileEntry {
+    /// The name that its folder has it under, without escapes.
+    pub fn name(&self) -> String {
+        match &self.location {
+            Location::Local(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Location::Object(object) => object.name().to_owned(),
+        }
+    }
+
     /// Opens the file. To be called where waiting does no harm: on a thread for blocking work.
     ///
     /// # Errors
@@ -50,7 +71,7 @@ impl FileEntry {
         match &self.location {
             Location::Object(object) => object.open(),
             Location::Local(path) => Ok(match File::open(path) {
-                Ok(file) => Opened::Reader(Box::new(file)),
+                Ok(file) => Opened::File(file),
                 Err(error) if error.kind() == ErrorKind::NotFound => Opened::Gone,
                 Err(error) => Opened::Refused(error.to_string()),
             }),

@@ -78,6 +78,11 @@ fn entry(store: &Store, root: &Url, meta: ObjectMeta) -> Result<FileEntry> {
 }
 
 impl StoredObject {
+    /// The last part of its path.
+    pub(super) fn name(&self) -> &str {
+        self.path.filename().unwrap_or_default()
+    }
+
     /// Opens the object as it was listed.
     pub(super) fn open(&self) -> Result<Opened> {
         let runtime = Handle::current();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
-use super::listing::list_files;
+use super::listing::{SourceError, list_files};
 use super::objects::list_objects;
 use super::{FileEntry, Skipped};
 use crate::error::{Error, Result};
@@ -43,15 +43,16 @@ impl Place {
         path.map(Self::Local).map_err(|()| Error::usage(format!("{url}: not a path of this machine")))
     }
 
-    /// The files that are there, and what is there besides.
+    /// The files that are there, and what is there besides. A folder that is not there is empty where it is `optional`.
     ///
     /// # Errors
     /// When there is no such folder, or it cannot be looked at.
-    pub async fn list(&self) -> Result<(Vec<FileEntry>, Vec<Skipped>)> {
+    pub async fn list(&self, optional: bool) -> Result<(Vec<FileEntry>, Vec<Skipped>)> {
         match self {
             Self::Store(root) => Ok((list_objects(root).await?, Vec::new())),
             Self::Local(root) => match list_files(root) {
                 Ok(listing) => Ok((listing.files, listing.skipped)),
+                Err(SourceError::MissingRoot { .. }) if optional => Ok((Vec::new(), Vec::new())),
                 Err(error) => Err(Error::failed(error.to_string())),
             },
         }

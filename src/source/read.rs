@@ -7,14 +7,17 @@ use super::decompress::{HashingReader, open};
 use super::fault::{Fault, Summary};
 use super::split::split;
 use crate::contract::Format;
+use crate::original::person::PersonKey;
 
-/// What the contract says of a source's files.
+/// What the contract says of a source's files, and the key that it names.
 #[derive(Debug, Clone)]
 pub struct Shape {
     /// How they hold records.
     pub format: Format,
     /// The columns that it knows: what a header is compared with.
     pub columns: Vec<String>,
+    /// The key of the hash that stands for a patient, of originals.
+    pub person_key: Option<PersonKey>,
 }
 
 /// A record as it is handed out.
@@ -42,7 +45,7 @@ impl<'a> Record<'a> {
 pub struct Contents {
     /// Records and faults, those of the unpacking included.
     pub summary: Summary,
-    /// BLAKE3 of the bytes as they are stored, in hexadecimal.
+    /// BLAKE3 of the bytes as they are stored, in hexadecimal; SHA-256 of originals.
     pub content_hash: String,
     /// Bytes as they are stored.
     pub bytes: u64,
@@ -77,6 +80,11 @@ where
     let summary = match &shape.format {
         Format::Json => split(plain, |bytes, _| on_record(Record::of_json(bytes))),
         Format::Csv(options) => csv::split(plain, options, &shape.columns, on_record),
+        // Such a file is a record itself, see `describe`.
+        Format::Original(_) => {
+            drop(plain);
+            Ok(Summary::default())
+        }
     };
     let summary = summary.map_err(ReadError::Record)?;
     let (content_hash, bytes) = stored.finish().map_err(ReadError::Read)?;
@@ -90,7 +98,7 @@ mod tests {
     use super::super::fault::FaultKind;
     use super::*;
 
-    const JSON: Shape = Shape { format: Format::Json, columns: Vec::new() };
+    const JSON: Shape = Shape { format: Format::Json, columns: Vec::new(), person_key: None };
 
     fn records(stored: &[u8]) -> (Vec<String>, Contents) {
         let mut records = Vec::new();

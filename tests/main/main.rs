@@ -14,6 +14,7 @@ mod erase;
 mod late_events;
 mod maintain;
 mod new_table;
+mod originals;
 mod surrogate;
 mod profiles;
 mod readme;

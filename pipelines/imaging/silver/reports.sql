@@ -9,5 +9,6 @@ SELECT
   NULLIF(TRIM(r.content['exam_id']), '') AS exam_id,
   r.content['report_date'] AS report_date,
   r.content['reported_by'] AS reported_by,
-  r.content['text'] AS text
+  r.content['text'] AS text,
+  'text' AS format
 FROM bronze.report_events AS r

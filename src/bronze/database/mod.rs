@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::Fields;
 use tokio::sync::Mutex;
 
-use crate::contract::{Database, Definition, Source, SourceKind, Stage, Table, TableName, bronze_columns};
+use crate::contract::{BronzeKind, Database, Definition, Source, SourceKind, Stage, Table, TableName, bronze_columns};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, LakeTable, TableSpec};
 use crate::ops;
@@ -185,7 +185,7 @@ fn synthetic(pipeline: &str, source: &Source, relation: &str, name: &str) -> Tab
         name: TableName { stage: Stage::Bronze, name: name.to_owned() },
         pipeline: pipeline.to_owned(),
         description: format!("The table {relation} of the source {}: what changed in it, batch by batch.", source.name),
-        columns: bronze_columns(true),
+        columns: bronze_columns(BronzeKind::Rows),
         key: Vec::new(),
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
         expectations: Vec::new(),

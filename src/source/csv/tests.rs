@@ -229,7 +229,7 @@ fn looking_twice_has_an_end() {
 }
 
 fn read(stored: &[u8]) -> (Vec<Told>, Contents) {
-    let shape = Shape { format: Format::Csv(CsvOptions::default()), columns: vec!["a".to_owned()] };
+    let shape = Shape { format: Format::Csv(CsvOptions::default()), columns: vec!["a".to_owned()], person_key: None };
     let mut records = Vec::new();
     let contents = read_records(stored, &shape, |record| {
         records.push(told(&record));

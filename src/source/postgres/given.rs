@@ -75,7 +75,7 @@ fn relation(name: &str, file: &str, rows: &[(Bytes, Map<String, Value>)]) -> Rel
 
 /// The rows of a file, as they are written and as objects.
 fn rows(path: &Path) -> Result<Vec<(Bytes, Map<String, Value>)>> {
-    let shape = Shape { format: Format::Json, columns: Vec::new() };
+    let shape = Shape { format: Format::Json, columns: Vec::new(), person_key: None };
     let mut rows = Vec::new();
     let read = read_records(File::open(path)?, &shape, |record| {
         let text = record.payload.unwrap_or_default();
