@@ -125,10 +125,13 @@ fn manifest(sandbox: &Sandbox, columns: &[&str]) -> BTreeMap<String, Value> {
     .collect()
 }
 
+/// A file's name and bytes, and its status and reason; an empty reason is any.
+type Case = (&'static str, Option<Vec<u8>>, &'static str, Option<&'static str>);
+
 #[test]
 fn every_file_has_its_status_and_none_stops_the_run() {
     let sandbox = Sandbox::new();
-    let cases: Vec<(&str, Option<Vec<u8>>, &str, Option<&str>)> = vec![
+    let cases: Vec<Case> = vec![
         ("good.dcm", Some(dicom("1.2.1")), "found", None),
         ("good.png", Some(png()), "found", None),
         ("2.25.77.dcm", Some(dicom("2.25.77")), "found", None),
@@ -160,7 +163,7 @@ fn every_file_has_its_status_and_none_stops_the_run() {
             sandbox.deliver(&format!("images/{name}"), bytes);
         }
     }
-    std::os::unix::fs::symlink("..", sandbox.path("data/images/loop")).unwrap();
+    std::os::unix::fs::symlink(".", sandbox.path("data/images/loop")).unwrap();
     std::os::unix::fs::symlink("nowhere.dcm", sandbox.path("data/images/dangling.dcm")).unwrap();
     sandbox.deliver("exam/a.json", exams(&cases.iter().map(|(name, ..)| *name).collect::<Vec<_>>()));
     run(&sandbox);
@@ -330,19 +333,27 @@ fn documents_are_read_as_text_or_say_why_not() {
     );
 }
 
-#[test]
-fn a_sparse_file_of_two_gigabytes_is_hashed_in_little_memory() {
+/// A file of zeros, which takes no room on the disk.
+fn sparse(size: u64, sha256: &str) {
     let sandbox = Sandbox::new();
     sandbox.deliver("exam/a.json", exams(&["huge.bin"]));
     fs::create_dir_all(sandbox.path("data/images")).unwrap();
-    File::create(sandbox.path("data/images/huge.bin")).unwrap().set_len(2 << 30).unwrap();
+    File::create(sandbox.path("data/images/huge.bin")).unwrap().set_len(size).unwrap();
     run(&sandbox);
     let rows = manifest(&sandbox, &["status", "size", "media_type", "sha256"]);
-    assert_eq!(
-        rows["huge.bin"],
-        json!({"status": "unreadable", "size": 2_147_483_648_u64, "media_type": "application/octet-stream",
-               "sha256": "a7c744c13cc101ed66c29f672f92455547889cc586ce6d44fe76ae824958ea51"})
-    );
+    let media = "application/octet-stream";
+    assert_eq!(rows["huge.bin"], json!({"status": "unreadable", "size": size, "media_type": media, "sha256": sha256}));
+}
+
+#[test]
+fn a_large_sparse_file_is_hashed() {
+    sparse(64 << 20, "3b6a07d0d404fab4e23b6d34bc6696a6a312dd92821332385e5af7c01c421351");
+}
+
+#[test]
+#[ignore = "minutes, where SHA-256 is not optimised"]
+fn a_sparse_file_of_two_gigabytes_is_hashed() {
+    sparse(2 << 30, "a7c744c13cc101ed66c29f672f92455547889cc586ce6d44fe76ae824958ea51");
 }
 
 /// How fast many small files are taken, and that nothing is read again: the rate is printed, to be looked at.
