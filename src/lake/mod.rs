@@ -15,7 +15,7 @@ use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::error::{Error, Place, Result};
-pub(crate) use crate::store::Store;
+pub use crate::store::Store;
 use crate::store::{CertainStore, connect, path_in_store, uri};
 
 mod changes;
@@ -112,6 +112,11 @@ impl Lake {
         };
         log_store::register(root.scheme())?;
         Ok(Self { root, store, lease_expiry: LEASE_EXPIRY, lease: None, base: None })
+    }
+
+    /// The same over another store, made of the one that it has: one that counts, delays or fails.
+    pub fn with_store(self, wrap: impl FnOnce(Store) -> Store) -> Self {
+        Self { store: wrap(self.store), ..self }
     }
 
     /// The same with another time after which the lease of a dead run is free, on an object store.
