@@ -289,9 +289,11 @@ fn percent_code(root: &Url) -> Option<String> {
         .next()
 }
 
-/// Whether a local lake has a table of this name: a look at one folder, where asking Delta lists it.
+/// Whether a local lake has a table of this name: a look at one folder, where asking Delta lists it. A run that was killed
+/// while it made the table left a folder with nothing in it but an unfinished file.
 fn has_log(root: &Path, name: &str) -> bool {
     let mut folder = root.to_owned();
     folder.extend(name.split('.'));
-    folder.join("_delta_log").is_dir()
+    let Ok(mut entries) = folder.join("_delta_log").read_dir() else { return false };
+    entries.any(|entry| entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().contains('#')))
 }

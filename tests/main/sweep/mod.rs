@@ -16,7 +16,7 @@ use ward::{Action, State, Ward, assert_state, copy, history, lake, release, runt
 /// What can happen to a store that keeps its promises.
 const KINDS: [Fault; 3] = [Fault::Fails, Fault::Unanswered, Fault::Dies];
 /// Points that are tried at a time.
-const WORKERS: usize = 3;
+const WORKERS: usize = 4;
 
 /// An action on a lake, what its tables hold before and after it, and after the run that follows.
 struct Scene {
