@@ -4,19 +4,21 @@
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::faults::{Fault, Faults};
 
+mod kills;
 mod random;
 mod ward;
 
-use ward::{Action, State, Ward, assert_state, copy, history, lake, release, runtime, state};
+use ward::{Action, State, Ward, assert_state, copy, disturbed, history, lake, release, runtime, state};
 
 /// What can happen to a store that keeps its promises.
 const KINDS: [Fault; 3] = [Fault::Fails, Fault::Unanswered, Fault::Dies];
 /// Points that are tried at a time.
-const WORKERS: usize = 4;
+const WORKERS: usize = 2;
 
 /// An action on a lake, what its tables hold before and after it, and after the run that follows.
 struct Scene {
@@ -40,7 +42,7 @@ impl Scene {
             runtime.block_on(async {
                 let before = state(&lake(&base)).await;
                 copy(&base, undisturbed.clone());
-                ward.act(faults.over(lake(&undisturbed)), &action).await.unwrap();
+                ward.act(disturbed(&undisturbed, &faults), &action).await.unwrap();
                 let after = state(&lake(&undisturbed)).await;
                 ward.recover(&undisturbed, "undisturbed").await;
                 (before, after, state(&lake(&undisturbed)).await, history(&lake(&undisturbed)).await)
@@ -81,7 +83,7 @@ impl Scene {
     async fn point(&self, folder: &Path, number: u64, fault: Fault) -> u64 {
         let what = format!("{:?}: {fault:?} at operation {number} of {}", self.action, self.operations);
         let faults = Faults::of([(number, fault)], false);
-        let outcome = self.ward.act(faults.over(lake(folder)), &self.action).await;
+        let outcome = self.ward.act(disturbed(folder, &faults), &self.action).await;
         if faults.met() == 0 {
             assert!(outcome.is_ok(), "{what}: not met, yet {}", outcome.unwrap_err());
         }
@@ -101,6 +103,16 @@ impl Scene {
         let release = release(&lake(folder)).await;
         let is_whole = [&State::new(), &self.before, &self.after].into_iter().any(|state| release == *state);
         assert!(is_whole, "{what}: half a release: {release:#?}");
+    }
+
+    /// Whether the next run says that something is torn; else it ends with the right rows.
+    async fn is_torn_told(&self, folder: &Path, faults: &Arc<Faults>) -> bool {
+        let _ = self.ward.act(disturbed(folder, faults), &self.action).await;
+        let again = self.ward.act(lake(folder), &Action::Run).await;
+        if again.is_ok() {
+            assert_state(&state(&lake(folder)).await, &self.end, "a run over what is torn");
+        }
+        again.is_err()
     }
 
     async fn check_recovery(&self, folder: &Path, what: &str) {
@@ -150,6 +162,18 @@ fn maintenance() -> Scene {
     Scene::new(ward_with(5), Action::Maintain)
 }
 
+fn refreshed() -> Scene {
+    Scene::new(ward_with(2), Action::FullRefresh)
+}
+
+fn restored() -> Scene {
+    Scene::new(ward_with(3), Action::RestoreRelease(1))
+}
+
+fn restored_table() -> Scene {
+    Scene::new(ward_with(3), Action::Restore("silver.stays", 2))
+}
+
 fn mended() -> Scene {
     let mut ward = ward_with(2);
     ward.allow_days(20);
@@ -161,18 +185,15 @@ fn in_turn(number: u64) -> Vec<Fault> {
     vec![KINDS[number as usize % KINDS.len()]]
 }
 
-fn all(_: u64) -> Vec<Fault> {
-    KINDS.to_vec()
-}
 
 #[test]
 fn at_every_operation_of_a_first_run() {
-    first_run().sweep(all);
+    first_run().sweep(in_turn);
 }
 
 #[test]
 fn at_every_operation_of_an_increment() {
-    increment().sweep(all);
+    increment().sweep(in_turn);
 }
 
 #[test]
@@ -187,8 +208,31 @@ fn at_every_operation_of_a_retry() {
 
 #[test]
 fn at_every_operation_of_a_restore() {
-    Scene::new(ward_with(3), Action::Restore("silver.stays", 2)).sweep(in_turn);
-    Scene::new(ward_with(3), Action::RestoreRelease(1)).sweep(in_turn);
+    restored().sweep(in_turn);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/sweep"]
+fn every_fault_at_every_operation() {
+    let scenes = [first_run, increment, refreshed, maintenance, mended, restored, restored_table];
+    let met: u64 = scenes.into_iter().map(|scene| scene().sweep(|_| KINDS.to_vec())).sum();
+    eprintln!("{met} faults met in all, each before a run that made it good");
+}
+
+/// On a store that gives a name before the bytes are there, which ours does not, what is torn cannot always be told; but no
+/// run may take it for whole and say that all is well with other rows.
+#[test]
+#[ignore = "takes minutes: scripts/sweep"]
+fn torn_under_its_final_name() {
+    let scene = increment();
+    let (folder, runtime) = (scene.ward.path("lake"), runtime());
+    let mut told = 0;
+    for number in 1..=scene.operations {
+        copy(&scene.base, folder.clone());
+        let faults = Faults::of([(number, Fault::Tears)], false);
+        told += u64::from(on_large_stack(|| runtime.block_on(scene.is_torn_told(&folder, &faults))));
+    }
+    eprintln!("of {} operations torn, {told} were told of, the others made good", scene.operations);
 }
 
 /// What stands in the environment of a process that is to be killed: its sandbox, its lake, the operation.
@@ -199,7 +243,7 @@ fn a_process_that_is_killed_at_operations_of_an_increment() {
     let scene = increment();
     let folder = scene.ward.path("lake");
     let runtime = runtime();
-    for number in (1..=scene.operations).step_by(5) {
+    for number in (1..=scene.operations).step_by(7) {
         copy(&scene.base, folder.clone());
         let root = scene.ward.path("");
         let status = Command::new(std::env::current_exe().unwrap())
@@ -227,6 +271,6 @@ fn a_process_to_be_killed() {
     let (number, root) = text.split_once(' ').unwrap();
     let ward = Ward::at(Path::new(root));
     let faults = Faults::of([(number.parse().unwrap(), Fault::Kills)], false);
-    let over = faults.over(lake(&Path::new(root).join("lake")));
+    let over = disturbed(&Path::new(root).join("lake"), &faults);
     on_large_stack(|| runtime().block_on(ward.act(over, &Action::Run))).unwrap();
 }

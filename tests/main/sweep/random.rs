@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::ward::{Action, Ward, assert_state, lake, release, rows, runtime, state};
+use super::ward::{Action, Ward, assert_state, disturbed, lake, release, rows, runtime, state};
 use super::{KINDS, on_large_stack};
 use crate::faults::Faults;
 
@@ -51,7 +51,7 @@ async fn schedule(seed: u64, figures: &mut Figures) {
         }
         let action = action(&mut random);
         let faults = faults(&mut random);
-        let outcome = ward.act(faults.over(lake(&folder)), &action).await;
+        let outcome = ward.act(disturbed(&folder, &faults), &action).await;
         figures.actions += 1;
         figures.faults += faults.met();
         figures.failed += u64::from(outcome.is_err());

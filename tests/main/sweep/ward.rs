@@ -16,6 +16,7 @@ use medalha::{fsck, maintain};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::faults::Faults;
 use crate::harness::{QUARANTINED, Sandbox, assert_same, project, sorted, to_json};
 
 /// Stays of patients: bronze, silver by record with a rule, gold by key.
@@ -215,9 +216,14 @@ pub fn runtime() -> Runtime {
     builder.worker_threads(2).thread_stack_size(16 << 20).enable_all().build().unwrap()
 }
 
-/// A lake as it is by default.
+/// A lake that nothing happens to: it need not wait for the disk.
 pub fn lake(folder: &Path) -> Lake {
-    Lake::at(&folder.display().to_string(), Durability::Full).unwrap()
+    Lake::at(&folder.display().to_string(), Durability::None).unwrap()
+}
+
+/// A lake as it is by default, with faults.
+pub fn disturbed(folder: &Path, faults: &Arc<Faults>) -> Lake {
+    faults.over(Lake::at(&folder.display().to_string(), Durability::Full).unwrap())
 }
 
 /// All rows of a table, at its newest or another version, without what no two runs share.
