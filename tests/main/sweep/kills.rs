@@ -103,7 +103,9 @@ fn killed_at_random_moments_of_a_run() {
     while killed < kills {
         std::fs::remove_dir_all(place.lake()).unwrap();
         let mut here = 0;
-        while here < KILLS_PER_LAKE.min(kills - killed) && place.kill_after(whole.mul_f64(random.random_range(0.0..1.0))) {
+        while here < KILLS_PER_LAKE.min(kills - killed)
+            && place.kill_after(whole.mul_f64(random.random_range(0.0..1.0)))
+        {
             here += 1;
         }
         place.run();
@@ -111,5 +113,7 @@ fn killed_at_random_moments_of_a_run() {
         killed += here;
         lakes += 1;
     }
-    eprintln!("{killed} kills of runs with {exams} exams ({whole:.1?} each) in {lakes} lakes: nothing lost, nothing doubled");
+    eprintln!(
+        "{killed} kills of runs with {exams} exams ({whole:.1?} each) in {lakes} lakes: nothing lost, nothing doubled"
+    );
 }

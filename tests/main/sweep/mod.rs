@@ -185,7 +185,6 @@ fn in_turn(number: u64) -> Vec<Fault> {
     vec![KINDS[number as usize % KINDS.len()]]
 }
 
-
 #[test]
 fn at_every_operation_of_a_first_run() {
     first_run().sweep(in_turn);

@@ -31,16 +31,16 @@ fn random_schedules() {
     while begun.elapsed() < Duration::from_secs(seconds) {
         let seed = first + figures.lakes;
         eprintln!("seed {seed}");
-        on_large_stack(|| runtime().block_on(schedule(seed, &mut figures)));
+        let ward = Ward::new();
+        on_large_stack(|| runtime().block_on(schedule(&ward, seed, &mut figures)));
         figures.lakes += 1;
     }
     eprintln!("{figures:?} in {:.0?}, from seed {first}", begun.elapsed());
 }
 
 /// A lake from its first run on: several actions with faults, then a plain run.
-async fn schedule(seed: u64, figures: &mut Figures) {
+async fn schedule(ward: &Ward, seed: u64, figures: &mut Figures) {
     let mut random = StdRng::seed_from_u64(seed);
-    let ward = Ward::new();
     let folder = ward.path("lake");
     let mut delivered = 0;
     let mut story = vec![format!("seed {seed}")];

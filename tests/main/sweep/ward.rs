@@ -85,10 +85,7 @@ required = true
 comment = "How many."
 "#,
     ),
-    (
-        "ward/gold/wards.sql",
-        "SELECT ward, COUNT(*) AS stays FROM silver.stays WHERE ward IS NOT NULL GROUP BY ward",
-    ),
+    ("ward/gold/wards.sql", "SELECT ward, COUNT(*) AS stays FROM silver.stays WHERE ward IS NOT NULL GROUP BY ward"),
 ];
 
 /// Columns that say when and by which run, not what.
