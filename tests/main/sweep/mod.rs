@@ -119,6 +119,7 @@ impl Scene {
         self.ward.recover(folder, what).await;
         assert_state(&state(&lake(folder)).await, &self.end, what);
         if self.action == Action::Run {
+            self.ward.assert_up_to_date(folder, what).await;
             assert_state(&history(&lake(folder)).await, &self.history, what);
         }
     }
@@ -159,7 +160,7 @@ fn increment() -> Scene {
 }
 
 fn maintenance() -> Scene {
-    Scene::new(ward_with(5), Action::Maintain)
+    Scene::new(ward_with(4), Action::Maintain)
 }
 
 fn refreshed() -> Scene {

@@ -64,6 +64,7 @@ async fn schedule(ward: &Ward, seed: u64, figures: &mut Figures) {
     }
     let what = story.join("\n");
     ward.recover(&folder, &what).await;
+    ward.assert_up_to_date(&folder, &what).await;
     let fresh = ward.path("fresh");
     ward.act(lake(&fresh), &Action::Run).await.unwrap();
     let of = async |folder| {
