@@ -107,7 +107,7 @@ async fn replace_keys(
     let quarantine = Arc::new(Mutex::new(quarantine));
     let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
     let replaced = json_keys(&keys.rows, &spec.lookup)?;
-    let set_aside = into_inner(quarantine, table)?.close(&Replace::Keys(replaced)).await?;
+    let set_aside = into_inner(quarantine, table)?.close(&Replace::Keys(replaced), None).await?;
     let Output { adds, counts } = output;
     let (mut commit, gone) = without_keys(target, spec, keys).await?;
     let report = TableReport::of_rows(

@@ -100,7 +100,7 @@ pub(crate) async fn replace_all(
     let quarantine = Quarantine::open(&run.lake, &target.name, &run.id, run.started_micros()).await?;
     let quarantine = Arc::new(Mutex::new(quarantine));
     let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
-    let set_aside = into_inner(quarantine, table)?.close(&Replace::All).await?;
+    let set_aside = into_inner(quarantine, table)?.close(&Replace::All, None).await?;
     let report = TableReport::of_rows(table, why, &output.counts, &output.adds, 0);
     let mut commit = Commit {
         adds: output.adds,

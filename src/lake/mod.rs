@@ -15,7 +15,7 @@ use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::error::{Error, Place, Result};
-pub(crate) use crate::store::Store;
+pub use crate::store::Store;
 use crate::store::{CertainStore, connect, path_in_store, uri};
 
 mod changes;
@@ -112,6 +112,11 @@ impl Lake {
         };
         log_store::register(root.scheme())?;
         Ok(Self { root, store, lease_expiry: LEASE_EXPIRY, lease: None, base: None })
+    }
+
+    /// The same over another store, made of the one that it has: one that counts, delays or fails.
+    pub fn with_store(self, wrap: impl FnOnce(Store) -> Store) -> Self {
+        Self { store: wrap(self.store), ..self }
     }
 
     /// The same with another time after which the lease of a dead run is free, on an object store.
@@ -284,9 +289,11 @@ fn percent_code(root: &Url) -> Option<String> {
         .next()
 }
 
-/// Whether a local lake has a table of this name: a look at one folder, where asking Delta lists it.
+/// Whether a local lake has a table of this name: a look at one folder, where asking Delta lists it. A run that was killed
+/// while it made the table left a folder with nothing in it but an unfinished file.
 fn has_log(root: &Path, name: &str) -> bool {
     let mut folder = root.to_owned();
     folder.extend(name.split('.'));
-    folder.join("_delta_log").is_dir()
+    let Ok(mut entries) = folder.join("_delta_log").read_dir() else { return false };
+    entries.any(|entry| entry.is_ok_and(|entry| !entry.file_name().to_string_lossy().contains('#')))
 }

@@ -118,7 +118,7 @@ async fn write(run: &Run, table: &Table, work: Work) -> Result<TableReport> {
     if seen.is_none() {
         positions.remove(&bronze.name);
     }
-    let (transform, quarantine) = plan(run, table, input, bronze, part).await?;
+    let (transform, quarantine) = plan(run, table, input, bronze.clone(), part).await?;
     let (entrants, counts) = stream(&transform, &upsert, &quarantine).await?;
     transform.judge().stop_on_failure(&counts)?;
     let (mut commit, upserted) = upsert.finish(entrants, anew).await?;
@@ -126,7 +126,7 @@ async fn write(run: &Run, table: &Table, work: Work) -> Result<TableReport> {
     let quarantine = Arc::into_inner(quarantine)
         .ok_or_else(|| Error::failed(format!("{}: the quarantine is still in use", table.name)))?
         .into_inner();
-    let set_aside = quarantine.close(&replace).await?;
+    let set_aside = quarantine.close(&replace, Some(&bronze)).await?;
     let report = TableReport::of_records(table, why, &counts, &set_aside, upserted);
     if anew {
         commit.metadata = target.metadata_change(&spec)?;

@@ -1,5 +1,6 @@
 //! The integration tests, in one binary, so that it is linked once: each runs the real program on real files.
 
+mod faults;
 mod harness;
 mod increments;
 
@@ -21,4 +22,5 @@ mod readme;
 mod quarantine;
 mod replay;
 mod restore;
+mod sweep;
 mod volume;

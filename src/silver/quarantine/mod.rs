@@ -199,14 +199,18 @@ impl Quarantine {
         self.write(&RecordBatch::try_new(spec().arrow_schema(), columns)?).await
     }
 
-    /// Ends the collection.
+    /// Ends the collection; `bronze` is where the records come from, if they are no derived rows.
     ///
     /// # Errors
     /// When storage fails.
-    pub async fn close(mut self, replace: &Replace) -> Result<SetAside> {
+    pub async fn close(mut self, replace: &Replace, bronze: Option<&LakeTable>) -> Result<SetAside> {
         let replaced = replace::replaced(&self.table, &self.for_table, replace).await?;
+        let batches = match bronze {
+            Some(bronze) if !replaced.taken.is_empty() => replace::batches(bronze).await?,
+            _ => HashSet::new(),
+        };
         for rows in &replaced.taken {
-            if let Some(kept) = replace::kept(rows, &self.places, &self.run)? {
+            if let Some(kept) = replace::kept(rows, &batches, &self.places, &self.run)? {
                 self.write(&kept).await?;
             }
         }

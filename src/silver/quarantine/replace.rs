@@ -6,10 +6,11 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Int64Type, Schema};
+use futures::TryStreamExt;
 
 use super::{OPEN, QUARANTINE, RELEASED, Replace, places, spec};
 use crate::error::Result;
-use crate::lake::{Add, DataFile, Follower, KeySet, Lake, LakeTable, Remove, lookup, rewrite_without};
+use crate::lake::{Add, DataFile, Follower, KeySet, Lake, LakeTable, Remove, lookup, rewrite_without, stream_columns};
 
 /// Rows that new ones stand in for.
 #[derive(Default)]
@@ -74,12 +75,33 @@ pub async fn without_later(lake: &Lake, for_table: &str, batch: i64) -> Result<O
     Ok((!removes.is_empty()).then(|| Follower { table: QUARANTINE.to_owned(), adds, removes }))
 }
 
+/// The batches that a bronze table holds.
+pub(super) async fn batches(bronze: &LakeTable) -> Result<HashSet<i64>> {
+    let mut batches = HashSet::new();
+    for file in bronze.files()? {
+        let mut rows = stream_columns(bronze, &file, &["_batch".to_owned()]).await?;
+        while let Some(rows) = rows.try_next().await? {
+            batches.extend(rows.column(0).as_primitive::<Int64Type>().iter().flatten());
+        }
+    }
+    Ok(batches)
+}
+
 /// Of rows that went, those to be kept: a record that is not set aside any more is released, by this run or an earlier
-/// one. Rows of derived tables go without a trace: they were computed, not delivered.
-pub(super) fn kept(taken: &RecordBatch, set_aside: &HashSet<u64>, run: &str) -> Result<Option<RecordBatch>> {
+/// one. A record goes without a trace whose batch a restore took out of bronze: if it was delivered again, it is there as
+/// another one. So do rows of derived tables: they were computed, not delivered.
+pub(super) fn kept(
+    taken: &RecordBatch,
+    batches: &HashSet<i64>,
+    set_aside: &HashSet<u64>,
+    run: &str,
+) -> Result<Option<RecordBatch>> {
     let column = |name: &str| Ok::<_, crate::error::Error>(taken.column(taken.schema().index_of(name)?).clone());
     let keys = column("key")?;
-    let records: BooleanArray = (0..taken.num_rows()).map(|row| Some(keys.is_null(row))).collect();
+    let batch = column("_batch")?;
+    let batch = batch.as_primitive::<Int64Type>();
+    let is_record = |row: usize| keys.is_null(row) && batch.is_valid(row) && batches.contains(&batch.value(row));
+    let records: BooleanArray = (0..taken.num_rows()).map(|row| Some(is_record(row))).collect();
     let taken = filter_record_batch(taken, &records)?;
     let column = |name: &str| Ok::<_, crate::error::Error>(taken.column(taken.schema().index_of(name)?).clone());
     let hashes = places::hashes([&column("_source")?, &column("_row")?, &column("_batch")?])?;

@@ -75,7 +75,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
         commit.metadata = target.metadata_change(&spec)?;
     }
     commit.positions.insert(KEY.to_owned(), key_fingerprint(table, &layout));
-    commit.followers.extend(quarantine.close(&replace).await?.follower);
+    commit.followers.extend(quarantine.close(&replace, None).await?.follower);
     commit.followers.extend(run.expectation_rows(table, &report).await?);
     run.commit(&mut target, commit).await?;
     Ok(report)
