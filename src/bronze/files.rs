@@ -14,7 +14,7 @@ use crate::ops::{self, FileRow};
 use crate::original::hash::sha256;
 use crate::original::person::PersonKey;
 use crate::run::{BATCH, ProgressEvent, RESTORED, Run, TableReport};
-use crate::source::{FileEntry, HashingReader, Opened, Place as SourcePlace, Shape};
+use crate::source::{FileEntry, HashingReader, Place as SourcePlace, Shape};
 
 /// Takes what is new of the table's source.
 ///

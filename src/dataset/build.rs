@@ -93,7 +93,7 @@ async fn write_parts(plan: Plan, place: &Place, progress: &mut Progress) -> Resu
         (Some(_), true) => Originals::Copied,
     };
     let shape = Shape { rows: rows_schema.clone(), files: file_schema(&rows_schema, originals)?, originals };
-    let fetcher = Fetcher::new(&place.data);
+    let fetcher = Fetcher::new(&place.data, keys.uids());
     let names: Vec<String> = recipe.splits.iter().map(|split| split.name.clone()).collect();
     let mut splits: Vec<SplitWriter<'_>> =
         names.iter().map(|name| SplitWriter::new(name, &recipe, &shape, &fetcher, place, progress)).collect();

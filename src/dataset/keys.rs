@@ -1,6 +1,7 @@
 //! Which split a person is in, and the pseudonym that stands for a person: hashes with a secret key.
 
 use crate::contract::Share;
+use crate::original::deidentify::Uids;
 use crate::error::{Error, Result};
 
 /// Characters that a salt must have: with fewer, all could be tried.
@@ -11,6 +12,7 @@ pub struct Keys {
     split: [u8; 32],
     person: [u8; 32],
     check: [u8; 32],
+    uids: [u8; 32],
 }
 
 impl Keys {
@@ -25,7 +27,12 @@ impl Keys {
             ));
         }
         let key = |purpose: &str| blake3::derive_key(&format!("medalha dataset {purpose}"), salt.as_bytes());
-        Ok(Self { split: key("split"), person: key("person"), check: key("check") })
+        Ok(Self { split: key("split"), person: key("person"), check: key("check"), uids: key("uids") })
+    }
+
+    /// The identifiers that copies of DICOM get in place of their own.
+    pub fn uids(&self) -> Uids {
+        Uids::new(&self.uids)
     }
 
     /// Tells one salt from another, and nothing about it.

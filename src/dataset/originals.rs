@@ -14,6 +14,8 @@ use url::Url;
 use super::digest::Hashing;
 use super::media;
 use crate::error::{Error, Place, Result};
+use crate::original::deidentify::{Uids, deidentify};
+use crate::original::unreadable::Unreadable;
 
 /// Bytes of a copy that are held in memory; a larger one waits in a temporary file.
 const IN_MEMORY: usize = 8 << 20;
@@ -89,13 +91,23 @@ pub enum Refusal {
 
 /// Copies an original of a kind, with what identifies a person removed where the kind has a place for it.
 ///
-/// This is where DICOM is to be de-identified; until then it is not copied at all.
+/// DICOM is de-identified by the Basic Profile of PS3.15 ([`crate::original::deidentify`]).
 ///
 /// # Errors
 /// Why there is no copy, or that the copy cannot be written.
-pub fn copy_original(from: &mut dyn Source, media_type: &str, to: &mut dyn Write) -> Result<Result<(), Refusal>> {
+pub fn copy_original(
+    mut from: &mut dyn Source,
+    media_type: &str,
+    mut to: &mut dyn Write,
+    uids: &Uids,
+) -> Result<Result<(), Refusal>> {
     if media_type == media::DICOM {
-        return Ok(Err(Refusal::NotAllowed));
+        return match deidentify(&mut from, &mut to, uids) {
+            Ok(()) => Ok(Ok(())),
+            Err(Unreadable::Content(_)) => Ok(Err(Refusal::NotAllowed)),
+            // The reader's fault or the writer's: the copy, too, is a file that may not fit.
+            Err(Unreadable::Io(error)) => Err(error).at("the copy of an original"),
+        };
     }
     let mut block = vec![0; 64 << 10];
     loop {
@@ -111,13 +123,14 @@ pub fn copy_original(from: &mut dyn Source, media_type: &str, to: &mut dyn Write
 /// Fetches originals by their URIs.
 pub struct Originals {
     data: PathBuf,
+    uids: Uids,
     stores: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
 
 impl Originals {
-    /// Relative URIs are looked for below `data`.
-    pub fn new(data: &str) -> Self {
-        Self { data: PathBuf::from(data), stores: Mutex::default() }
+    /// Relative URIs are looked for below `data`; `uids` are the identifiers that copies of DICOM get.
+    pub fn new(data: &str, uids: Uids) -> Self {
+        Self { data: PathBuf::from(data), uids, stores: Mutex::default() }
     }
 
     /// Copies an original.
@@ -133,8 +146,9 @@ impl Originals {
             Some(path) => tokio::task::spawn_blocking(move || open(&path)).await?,
             None => self.download(uri).await?,
         };
+        let uids = self.uids.clone();
         match opened {
-            Ok(source) => tokio::task::spawn_blocking(move || copy(source)).await?,
+            Ok(source) => tokio::task::spawn_blocking(move || copy(source, &uids)).await?,
             Err(status) => Ok(Original::without_copy(status)),
         }
     }
@@ -202,7 +216,7 @@ fn open(path: &Path) -> Result<Box<dyn Source + Send>, Status> {
     }
 }
 
-fn copy(mut source: Box<dyn Source + Send>) -> Result<Original> {
+fn copy(mut source: Box<dyn Source + Send>, uids: &Uids) -> Result<Original> {
     let mut head = Vec::with_capacity(media::HEAD);
     let read = source.by_ref().take(media::HEAD as u64).read_to_end(&mut head).and_then(|_| source.rewind());
     if read.is_err() {
@@ -210,7 +224,7 @@ fn copy(mut source: Box<dyn Source + Send>) -> Result<Original> {
     }
     let Some(media_type) = media::media_type(&head) else { return Ok(Original::without_copy(Status::Refused)) };
     let mut copy = Hashing::new(SpooledTempFile::new(IN_MEMORY));
-    let status = match copy_original(&mut source, media_type, &mut copy)? {
+    let status = match copy_original(&mut source, media_type, &mut copy, uids)? {
         Ok(()) => Status::Copied,
         Err(Refusal::Unreadable) => Status::Unreadable,
         Err(Refusal::NotAllowed) => Status::Refused,
@@ -219,4 +233,43 @@ fn copy(mut source: Box<dyn Source + Send>) -> Result<Original> {
     content.rewind().at("a temporary file")?;
     let copy = (status == Status::Copied).then_some(Copy { content, sha256, bytes });
     Ok(Original { status, media_type: Some(media_type), copy })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use dicom_core::VR;
+    use dicom_dictionary_std::tags;
+
+    use super::*;
+    use crate::original::dicom::sample::Sample;
+
+    fn copied(file: &[u8]) -> (Status, Vec<u8>) {
+        let original = copy(Box::new(Cursor::new(file.to_vec())), &Uids::new(b"a key")).unwrap();
+        let mut bytes = Vec::new();
+        original.copy.map(|mut copy| copy.content.read_to_end(&mut bytes)).transpose().unwrap();
+        (original.status, bytes)
+    }
+
+    #[test]
+    fn a_copy_of_dicom_names_nobody() {
+        let mut file = Sample::explicit();
+        file.put(tags::SOP_CLASS_UID, VR::UI, b"1.2.840.10008.5.1.4.1.1.2\0");
+        file.put(tags::SOP_INSTANCE_UID, VR::UI, b"1.2.3.45");
+        file.put(tags::PATIENT_NAME, VR::PN, b"Silva^Ana ");
+        let (status, copy) = copied(&file.bytes);
+        assert_eq!(status, Status::Copied);
+        for gone in ["Silva", "1.2.3.45"] {
+            assert!(!copy.windows(gone.len()).any(|window| window == gone.as_bytes()), "{gone}");
+        }
+        assert_eq!(copied(&file.bytes).1, copy, "the same bytes again");
+    }
+
+    #[test]
+    fn what_cannot_be_taken_apart_is_refused() {
+        let mut file = vec![0; 128];
+        file.extend(b"DICM and no more");
+        assert_eq!(copied(&file).0, Status::Refused);
+    }
 }
