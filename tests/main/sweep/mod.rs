@@ -196,9 +196,10 @@ fn at_every_operation_of_an_increment() {
     increment().sweep(in_turn);
 }
 
+/// Each deletes or writes what the one before it did to another table: `scripts/sweep` tries all of them.
 #[test]
-fn at_every_operation_of_maintenance() {
-    maintenance().sweep(in_turn);
+fn at_every_fifth_operation_of_maintenance() {
+    maintenance().sweep(|number| if number.is_multiple_of(5) { in_turn(number) } else { Vec::new() });
 }
 
 #[test]
