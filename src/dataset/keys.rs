@@ -1,8 +1,8 @@
 //! Which split a person is in, and the pseudonym that stands for a person: hashes with a secret key.
 
 use crate::contract::Share;
-use crate::original::deidentify::Uids;
 use crate::error::{Error, Result};
+use crate::original::deidentify::Uids;
 
 /// Characters that a salt must have: with fewer, all could be tried.
 const SALT_CHARS: usize = 16;
