@@ -168,7 +168,7 @@ fn amend(value: &mut Value, replaced: &Replacements) -> bool {
         Value::Object(members) => {
             let new = members.get("path").and_then(Value::as_str).and_then(|path| replaced.get(path));
             match new {
-                Some(None) => return false,
+                Some(None) => false,
                 Some(Some(add)) => {
                     members.insert("path".to_owned(), add.path.as_str().into());
                     for (key, new) in [("size", Value::from(add.size)), ("stats", Value::from(add.stats.clone()))] {
