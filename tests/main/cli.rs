@@ -115,7 +115,7 @@ fn a_selection_takes_one_table_or_its_line() {
     };
     assert_eq!(take(&["+silver.exam_labels"]), "bronze.exam_events silver.exams silver.exam_labels");
     assert_eq!(take(&["silver.reports"]), "silver.reports");
-    let below = "silver.exams silver.exam_labels silver.images gold.exam_label_consensus gold.exam_catalog \
+    let below = "silver.exams silver.exam_labels silver.images gold.exam_label_consensus \
                  gold.label_activity_monthly gold.label_completeness";
     assert_eq!(take(&["silver.exams+"]), below);
     assert_eq!(take(&["bronze.report_events", "silver.reports"]), "bronze.report_events silver.reports");
@@ -273,7 +273,6 @@ fn a_failed_expectation_ends_with_3_and_shows_nothing() {
         "silver.exam_labels",
         "silver.images",
         "gold.exam_label_consensus",
-        "gold.exam_catalog",
         "gold.label_activity_monthly",
         "gold.label_completeness",
     ];
