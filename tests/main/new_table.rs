@@ -6,7 +6,7 @@ use crate::harness::{Sandbox, assert_same, sorted};
 
 fn add_tables(sandbox: &Sandbox) {
     sandbox.write_project_file(
-        "silver/images.toml",
+        "silver/pictures.toml",
         r#"
 description = "One row an exam with an image: where the image lies."
 strategy = "by_record"
@@ -34,7 +34,7 @@ comment = "Other images cannot be shown."
 "#,
     );
     sandbox.write_project_file(
-        "silver/images.sql",
+        "silver/pictures.sql",
         "SELECT e.content['id'] AS exam_id, SPLIT_PART(e.content['image_path'], '.', 2) AS format,
   e.publication_timestamp AS published_at
 FROM bronze.exam_events AS e
@@ -94,7 +94,7 @@ comment = "Their labels."
     sandbox.write_project_file(
         "gold/formats.sql",
         "SELECT i.format, COUNT(*) AS images, COALESCE(SUM(l.labels), 0) AS labels
-FROM silver.images AS i LEFT JOIN silver.labelled AS l ON i.exam_id = l.exam_id
+FROM silver.pictures AS i LEFT JOIN silver.labelled AS l ON i.exam_id = l.exam_id
 GROUP BY i.format",
     );
 }
@@ -121,7 +121,7 @@ fn assert_tables(sandbox: &Sandbox, images: &[Value], labelled: &[Value], format
         let expected = sorted(expected.map(Value::Object).collect());
         assert_same(&sandbox.columns(table, columns), &expected, &format!("{what}: {table}"));
     };
-    same("silver.images", &["exam_id", "format"], images);
+    same("silver.pictures", &["exam_id", "format"], images);
     same("silver.labelled", &["exam_id", "labels"], labelled);
     same("gold.formats", &["format", "images", "labels"], formats);
 }
@@ -143,7 +143,7 @@ fn a_new_table_is_two_files() {
     let report = sandbox.run();
     let refreshed: Vec<&Value> = report["tables"].as_array().unwrap().iter().filter(|t| !t["why"].is_null()).collect();
     let refreshed: Vec<Value> = refreshed.iter().map(|table| json!([table["table"], table["why"]])).collect();
-    let expected = ["gold.formats", "silver.images", "silver.labelled"].map(|name| json!([name, "first"]));
+    let expected = ["gold.formats", "silver.labelled", "silver.pictures"].map(|name| json!([name, "first"]));
     assert_same(&sorted(refreshed), &sorted(expected.to_vec()), "only the new tables are computed");
     let now = sandbox.versions();
     let unchanged = old.iter().filter(|(name, _)| !name.starts_with("ops.") && *name != "silver.quarantine");
@@ -161,8 +161,8 @@ fn a_new_table_is_two_files() {
         let rows = sandbox.columns("silver.quarantine", &["table", "reasons", "key"]);
         rows.into_iter().filter(|row| row["table"] == table).collect::<Vec<_>>()
     };
-    let unknown = json!({"table": "silver.images", "reasons": ["known_format"], "key": null});
-    assert_same(&set_aside("silver.images"), std::slice::from_ref(&unknown), "quarantine");
+    let unknown = json!({"table": "silver.pictures", "reasons": ["known_format"], "key": null});
+    assert_same(&set_aside("silver.pictures"), std::slice::from_ref(&unknown), "quarantine");
     let none = json!({"table": "silver.labelled", "reasons": ["some"], "key": r#"{"exam_id":"2"}"#});
     assert_same(&set_aside("silver.labelled"), &[none], "quarantine");
 
@@ -178,7 +178,7 @@ fn a_new_table_is_two_files() {
     let labelled = [json!(["1", 1]), json!(["2", 1]), json!(["3", 1])];
     let formats = [json!(["png", 2, 2]), json!(["dcm", 1, 0])];
     assert_tables(&sandbox, &images, &labelled, &formats, "after more events");
-    assert_same(&set_aside("silver.images"), &[unknown], "what was set aside stays");
+    assert_same(&set_aside("silver.pictures"), &[unknown], "what was set aside stays");
     assert_same(&set_aside("silver.labelled"), &[], "what passes now is no longer in quarantine");
     // A further run has nothing to do.
     sandbox.assert_up_to_date();
