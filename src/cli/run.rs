@@ -209,6 +209,9 @@ pub(super) fn summary(report: &RunReport) -> String {
     let end = match report.release {
         Some(release) => format!("\nrelease {release}, {:.2} s", report.seconds),
         None if !report.errors.is_empty() => format!("\nno release: not all tables succeeded, {:.2} s", report.seconds),
+        None if report.tables.iter().any(|table| table.status == Status::Done) => {
+            format!("\nno release: tables that read these were not run, {:.2} s", report.seconds)
+        }
         None => format!("\nnothing new, nothing committed, {:.2} s", report.seconds),
     };
     text + &end
