@@ -4,21 +4,29 @@
 //! A lossless conversion is made (`"1040913"` is 1040913, `"True"` is true). A value that does not fit its declared type,
 //! a field that the contract does not know, and all but the last of a field given twice are kept as they came, in a JSON
 //! object from path to value. A payload that is no JSON object at all is unreadable, with its reason.
+//!
+//! It is one pass: a [`Cursor`] checks the grammar while the values go straight into Arrow columns, since this is most of
+//! the work of a first run.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringBuilder, StructArray};
+use arrow::array::{ArrayRef, StructArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::Fields;
-use sonic_rs::{JsonValueTrait, LazyValue};
 
 use crate::error::Result;
-use column::{Nested, StructColumn};
-use rescue::Rescue;
+use column::Nested;
+use cursor::{Cursor, Kind};
+use nested::StructColumn;
+use rescue::{Path, Rescue};
+use values::Bytes;
 
 mod column;
+mod cursor;
+mod nested;
 mod rescue;
 mod value;
+mod values;
 
 /// Levels of nesting, beyond which a payload is unreadable: reading deeper ones could exhaust the stack.
 pub const MAX_DEPTH: usize = 256;
@@ -51,7 +59,7 @@ impl std::fmt::Display for Unreadable {
 pub struct Decoder {
     fields: Fields,
     root: StructColumn,
-    rescued: StringBuilder,
+    rescued: Bytes,
     rescue: Rescue,
 }
 
@@ -78,7 +86,7 @@ impl Decoder {
         Ok(Self {
             fields: fields.clone(),
             root: StructColumn::new(fields, names, nested)?,
-            rescued: StringBuilder::new(),
+            rescued: Bytes::default(),
             rescue: Rescue::default(),
         })
     }
@@ -88,17 +96,30 @@ impl Decoder {
     /// # Errors
     /// Why it is unreadable.
     pub fn read(&mut self, payload: &str) -> Result<(), Unreadable> {
-        if is_too_deep(payload.as_bytes()) {
-            return Err(Unreadable::TooDeep);
+        let rows = self.root.len();
+        let read = self.read_row(payload);
+        if read.is_err() {
+            self.root.truncate(rows);
+            self.rescue.forget_after(0);
         }
-        let value: LazyValue =
-            sonic_rs::from_str(payload).map_err(|error| Unreadable::NotJson(error.offset().min(payload.len())))?;
-        if !value.is_object() {
+        read
+    }
+
+    fn read_row(&mut self, payload: &str) -> Result<(), Unreadable> {
+        let mut cursor = Cursor::new(payload);
+        if cursor.kind()? != Kind::Object {
+            cursor.skip()?;
+            cursor.end()?;
             return Err(Unreadable::NotAnObject);
         }
-        self.root.read(value, &mut self.rescue);
-        self.rescue.end_row(&mut self.rescued);
+        self.root.read(&mut cursor, Path::Root, &mut self.rescue)?;
+        cursor.end()?;
+        self.end_row();
         Ok(())
+    }
+
+    fn end_row(&mut self) {
+        self.rescued.append(self.rescue.end_row().as_deref().map(str::as_bytes));
     }
 
     /// The columns of the rows read so far, those of the payload's fields first, then `_rescued`.
@@ -107,7 +128,7 @@ impl Decoder {
     /// When the columns do not fit together; a defect.
     pub fn finish(&mut self) -> Result<Vec<ArrayRef>> {
         let mut columns = self.root.finish_children(&self.fields)?;
-        columns.push(Arc::new(self.rescued.finish()));
+        columns.push(self.rescued.finish_texts()?);
         Ok(columns)
     }
 
@@ -124,32 +145,8 @@ impl Decoder {
     /// Adds a row of nothing.
     pub fn skip(&mut self) {
         self.root.append_null();
-        self.rescue.end_row(&mut self.rescued);
+        self.end_row();
     }
-}
-
-/// Whether a text may nest deeper than [`MAX_DEPTH`]. Brackets inside strings do not count.
-fn is_too_deep(text: &[u8]) -> bool {
-    if memchr::memchr2_iter(b'[', b'{', text).nth(MAX_DEPTH).is_none() {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
 }
 
 #[cfg(test)]
@@ -205,7 +202,7 @@ mod tests {
             got.unwrap(),
             concat!(
                 r#"[{"labels":[{"v":true},{},null],"#,
-                r#""_rescued":"{\"new\":[1, 2],\"id\":{\"x\": 1},\"labels[0].d\":\"2021-02-30\",\"labels[1].d\":\"02/05/2021\",\"labels[1].v\":\"maybe\",\"labels[2]\":7}"}]"#
+                r#""_rescued":"{\"id\":{\"x\": 1},\"new\":[1, 2],\"labels[0].d\":\"2021-02-30\",\"labels[1].d\":\"02/05/2021\",\"labels[1].v\":\"maybe\",\"labels[2]\":7}"}]"#
             )
         );
     }
@@ -232,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_name_that_is_no_text_is_rescued_whole() {
+    fn a_member_whose_name_is_no_text_is_rescued() {
         let got = decode(
             "STRUCT<a BIGINT, s STRUCT<b BIGINT, c BIGINT>>",
             r#"{"a": 1, "s": {"new": 1, "b": 2, "\ud800": 3, "c": 4}}"#,
         );
-        assert_eq!(got.unwrap(), r#"[{"a":1,"_rescued":"{\"s\":{\"new\": 1, \"b\": 2, \"\\ud800\": 3, \"c\": 4}}"}]"#);
+        assert_eq!(got.unwrap(), r#"[{"a":1,"s":{"b":2,"c":4},"_rescued":"{\"s.new\":1,\"s.\\\"\\\\ud800\\\"\":3}"}]"#);
     }
 
     #[test]

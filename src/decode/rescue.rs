@@ -1,59 +1,57 @@
 //! What did not fit its type: kept as it came, under its path.
 
-use std::fmt::Write;
+use std::fmt::{self, Display, Write};
 
-use arrow::array::StringBuilder;
-use sonic_rs::LazyValue;
+/// Where in a payload a value stands, as in `content.labels[0].value`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Path<'a> {
+    /// The payload itself.
+    Root,
+    /// A member of an object.
+    Member(&'a Path<'a>, &'a str),
+    /// An element of an array.
+    Element(&'a Path<'a>, usize),
+}
 
-use super::value;
+impl Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Member(Self::Root, name) => f.write_str(name),
+            Self::Member(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Element(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
 
 /// The rescued values of the row that is being read.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Rescue {
-    /// Where the reader stands, as in `content.labels[0].value`.
-    path: String,
-    /// The members of the JSON object, without its braces.
-    pub members: String,
+    /// The members of a JSON object, without its braces.
+    members: String,
 }
 
 impl Rescue {
-    pub fn keep(&mut self, json: &LazyValue) {
+    /// Keeps a value as it is written.
+    pub fn keep(&mut self, path: Path, raw: &str) {
         let separator = if self.members.is_empty() { "" } else { "," };
-        let path = serde_json::Value::from(self.path.as_str());
+        let path = serde_json::Value::from(path.to_string());
         // Writing to a String cannot fail.
-        let _ = write!(self.members, "{separator}{path}:{}", value::raw(json));
+        let _ = write!(self.members, "{separator}{path}:{raw}");
     }
 
-    /// Runs with a step added to the path.
-    pub fn within<T>(&mut self, step: impl FnOnce(&mut String), run: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path.len();
-        step(&mut self.path);
-        let result = run(self);
-        self.path.truncate(length);
-        result
+    /// How much is kept, for [`Rescue::forget_after`].
+    pub fn kept(&self) -> usize {
+        self.members.len()
     }
 
-    pub fn end_row(&mut self, column: &mut StringBuilder) {
-        if self.members.is_empty() {
-            column.append_null();
-        } else {
-            column.append_value(format!("{{{}}}", self.members));
-            self.members.clear();
-        }
+    /// Gives up what was kept later than that.
+    pub fn forget_after(&mut self, kept: usize) {
+        self.members.truncate(kept);
     }
-}
 
-pub(super) fn member(name: &str) -> impl FnOnce(&mut String) {
-    move |path| {
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path.push_str(name);
-    }
-}
-
-pub(super) fn element(index: usize) -> impl FnOnce(&mut String) {
-    move |path| {
-        let _ = write!(path, "[{index}]");
+    /// Ends the row: what was kept as a JSON object, if there is any.
+    pub fn end_row(&mut self) -> Option<String> {
+        (!self.members.is_empty()).then(|| format!("{{{}}}", std::mem::take(&mut self.members)))
     }
 }

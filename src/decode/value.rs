@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime};
-use sonic_rs::{JsonType, JsonValueTrait, LazyValue};
+
+use super::cursor::{Kind, Scalar};
 
 /// Years that every reader of the tables can represent (Python's `datetime` ends there).
 const YEARS: std::ops::RangeInclusive<i32> = 1..=9999;
@@ -14,26 +15,22 @@ const EPOCH_DAY: i32 = 719_163;
 /// Whole numbers up to here are exact as doubles.
 const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
 
-/// A value as it is written. The reader leaves white space behind a number that ends an object or an array.
-pub fn raw<'a>(json: &'a LazyValue) -> &'a str {
-    json.as_raw_str().trim()
-}
-
 /// A text, a number as it is written, or `true` and `false`.
-pub fn string<'a>(json: &'a LazyValue) -> Option<Cow<'a, str>> {
-    match json.get_type() {
-        JsonType::String => json.as_str().map(Cow::Borrowed),
-        JsonType::Number | JsonType::Boolean => Some(Cow::Borrowed(raw(json))),
+pub fn string<'a>(json: &Scalar<'a>) -> Option<Cow<'a, str>> {
+    match json.kind {
+        Kind::Text => json.text(),
+        Kind::Number | Kind::Boolean => Some(Cow::Borrowed(json.raw)),
         _ => None,
     }
 }
 
 /// `true` and `false`, also as text in any case.
-pub fn boolean(json: &LazyValue) -> Option<bool> {
-    match json.get_type() {
-        JsonType::Boolean => json.as_bool(),
-        JsonType::String => {
-            let text = json.as_str()?.trim();
+pub fn boolean(json: &Scalar) -> Option<bool> {
+    match json.kind {
+        Kind::Boolean => Some(json.raw == "true"),
+        Kind::Text => {
+            let text = json.text()?;
+            let text = text.trim();
             match () {
                 () if text.eq_ignore_ascii_case("true") => Some(true),
                 () if text.eq_ignore_ascii_case("false") => Some(false),
@@ -45,11 +42,14 @@ pub fn boolean(json: &LazyValue) -> Option<bool> {
 }
 
 /// The characters of a number, also where it is given as text.
-fn numeral<'a>(json: &'a LazyValue) -> Option<&'a str> {
-    match json.get_type() {
-        JsonType::Number => Some(raw(json)),
-        JsonType::String => {
-            let text = json.as_str()?.trim();
+fn numeral<'a>(json: &Scalar<'a>) -> Option<Cow<'a, str>> {
+    match json.kind {
+        Kind::Number => Some(Cow::Borrowed(json.raw)),
+        Kind::Text => {
+            let text = match json.text()? {
+                Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+                Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+            };
             text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)).then_some(text)
         }
         _ => None,
@@ -57,7 +57,7 @@ fn numeral<'a>(json: &'a LazyValue) -> Option<&'a str> {
 }
 
 /// A whole number of 64 bits; `12.0` is one.
-pub fn integer(json: &LazyValue) -> Option<i64> {
+pub fn integer(json: &Scalar) -> Option<i64> {
     let text = numeral(json)?;
     text.parse().ok().or_else(|| {
         let number: f64 = text.parse().ok()?;
@@ -66,21 +66,21 @@ pub fn integer(json: &LazyValue) -> Option<i64> {
 }
 
 /// A number.
-pub fn double(json: &LazyValue) -> Option<f64> {
+pub fn double(json: &Scalar) -> Option<f64> {
     numeral(json)?.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// A number, as near as 32 bits come to it.
-pub fn float(json: &LazyValue) -> Option<f32> {
+pub fn float(json: &Scalar) -> Option<f32> {
     numeral(json)?.parse().ok().filter(|number: &f32| number.is_finite())
 }
 
 /// A decimal number, in units of its last place; without an exponent, and with no digit that the type cannot hold.
-pub fn decimal(json: &LazyValue, precision: u8, scale: i8) -> Option<i128> {
+pub fn decimal(json: &Scalar, precision: u8, scale: i8) -> Option<i128> {
     let text = numeral(json)?;
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
-        None => (1, text),
+        None => (1, &*text),
     };
     let scale = usize::try_from(scale).ok()?;
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -99,8 +99,9 @@ pub fn decimal(json: &LazyValue, precision: u8, scale: i8) -> Option<i128> {
 }
 
 /// Bytes as PostgreSQL writes them: `\\x` and two hexadecimal digits a byte.
-pub fn binary(json: &LazyValue) -> Option<Vec<u8>> {
-    let text = json.as_str()?.strip_prefix("\\x")?.as_bytes();
+pub fn binary(json: &Scalar) -> Option<Vec<u8>> {
+    let text = json.text()?;
+    let text = text.strip_prefix("\\x")?.as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let byte = |pair: &[u8]| match pair {
         [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
@@ -110,8 +111,9 @@ pub fn binary(json: &LazyValue) -> Option<Vec<u8>> {
 }
 
 /// Days since 1970-01-01, from an ISO 8601 date, or a timestamp that is midnight.
-pub fn date(json: &LazyValue) -> Option<i32> {
-    let text = json.as_str()?.trim();
+pub fn date(json: &Scalar) -> Option<i32> {
+    let text = json.text()?;
+    let text = text.trim();
     let date = match text.len() {
         10 => iso_date(text)?,
         _ => {
@@ -123,14 +125,15 @@ pub fn date(json: &LazyValue) -> Option<i32> {
 }
 
 /// Microseconds since 1970-01-01 UTC: from epoch seconds, or from ISO 8601, which is UTC where it names no offset.
-pub fn timestamp(json: &LazyValue) -> Option<i64> {
+pub fn timestamp(json: &Scalar) -> Option<i64> {
     let micros = match numeral(json) {
         Some(seconds) => {
             let micros = seconds.parse::<f64>().ok()? * 1e6;
             (micros.abs() < 9e18).then(|| micros.round() as i64)?
         }
         None => {
-            let text = json.as_str()?.trim();
+            let text = json.text()?;
+            let text = text.trim();
             match DateTime::parse_from_rfc3339(text) {
                 Ok(time) => time.timestamp_micros(),
                 Err(_) if text.len() == 10 => NaiveDate::parse_from_str(text, "%Y-%m-%d")
@@ -163,10 +166,11 @@ fn naive_time(text: &str) -> Option<NaiveDateTime> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cursor::Cursor;
     use super::*;
 
-    fn json(text: &str) -> LazyValue<'_> {
-        sonic_rs::from_str(text).unwrap()
+    fn json(text: &str) -> Scalar<'_> {
+        Cursor::new(text).scalar().unwrap()
     }
 
     #[test]

@@ -1,0 +1,254 @@
+//! Columns that are made of columns: lists, structs and maps.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ListArray, MapArray, StructArray};
+use arrow::datatypes::{DataType, FieldRef, Fields};
+
+use super::Unreadable;
+use super::column::{Column, Nested};
+use super::cursor::Cursor;
+use super::rescue::{Path, Rescue};
+use super::values::{Bytes, Offsets, Validity};
+use crate::error::{Error, Result};
+
+pub(super) struct ListColumn {
+    elements: Box<Column>,
+    ends: Offsets,
+    valid: Validity,
+}
+
+impl ListColumn {
+    pub fn new(element: &FieldRef, nested: Nested) -> Result<Self> {
+        let elements = Box::new(Column::new(element.data_type(), nested)?);
+        Ok(Self { elements, ends: Offsets::default(), valid: Validity::default() })
+    }
+
+    pub fn read(&mut self, cursor: &mut Cursor, path: Path, rescue: &mut Rescue) -> Result<(), Unreadable> {
+        cursor.enter()?;
+        let mut index = 0;
+        while cursor.element()? {
+            self.elements.read(cursor, Path::Element(&path, index), rescue)?;
+            index += 1;
+        }
+        self.end_row(true);
+        Ok(())
+    }
+
+    fn end_row(&mut self, is_valid: bool) {
+        self.ends.push(self.elements.len());
+        self.valid.append(is_valid);
+    }
+
+    pub fn append_null(&mut self) {
+        self.end_row(false);
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.rows()
+    }
+
+    pub fn truncate(&mut self, rows: usize) {
+        self.elements.truncate(self.ends.truncate(rows));
+        self.valid.truncate(rows);
+    }
+
+    pub fn finish(&mut self, element: &FieldRef) -> Result<ArrayRef> {
+        let values = self.elements.finish(element.data_type())?;
+        Ok(Arc::new(ListArray::try_new(element.clone(), self.ends.finish(), values, self.valid.finish())?))
+    }
+}
+
+pub(super) struct StructColumn {
+    names: Vec<String>,
+    children: Vec<Column>,
+    valid: Validity,
+}
+
+/// An object that has a field twice.
+struct Repeated;
+
+impl StructColumn {
+    /// `names` has the name that each field has in JSON.
+    pub fn new(fields: &Fields, names: Vec<String>, nested: Nested) -> Result<Self> {
+        let children = fields.iter().map(|field| Column::new(field.data_type(), nested)).collect::<Result<_>>()?;
+        Ok(Self { names, children, valid: Validity::default() })
+    }
+
+    pub fn read(&mut self, cursor: &mut Cursor, path: Path, rescue: &mut Rescue) -> Result<(), Unreadable> {
+        let (start, rows, kept) = (cursor.clone(), self.len(), rescue.kept());
+        if self.read_members(cursor, path, rescue)?.is_ok() {
+            self.children.iter_mut().filter(|child| child.len() == rows).for_each(Column::append_null);
+            self.valid.append(true);
+            return Ok(());
+        }
+        self.children.iter_mut().for_each(|child| child.truncate(rows));
+        rescue.forget_after(kept);
+        *cursor = start;
+        self.read_repeated(cursor, path, rescue)
+    }
+
+    /// Reads each member where it comes, as long as no field comes twice.
+    fn read_members(
+        &mut self,
+        cursor: &mut Cursor,
+        path: Path,
+        rescue: &mut Rescue,
+    ) -> Result<Result<(), Repeated>, Unreadable> {
+        let (rows, mut expected) = (self.len(), 0);
+        cursor.enter()?;
+        while let Some(name) = cursor.member()? {
+            // A name that is no text, such as half of a surrogate pair, is one that no contract knows.
+            let text = name.text().unwrap_or(name.raw.into());
+            match self.index_of(&text, expected) {
+                Some(index) if self.children[index].len() > rows => return Ok(Err(Repeated)),
+                Some(index) => {
+                    expected = index + 1;
+                    self.children[index].read(cursor, Path::Member(&path, &text), rescue)?;
+                }
+                None => rescue.keep(Path::Member(&path, &text), cursor.skip()?),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Of a field given twice the last counts, as in most readers, and the others are not lost.
+    fn read_repeated(&mut self, cursor: &mut Cursor, path: Path, rescue: &mut Rescue) -> Result<(), Unreadable> {
+        let mut last: Vec<Option<Cursor>> = vec![None; self.children.len()];
+        cursor.enter()?;
+        while let Some(name) = cursor.member()? {
+            let text = name.text().unwrap_or(name.raw.into());
+            let here = cursor.clone();
+            let raw = cursor.skip()?;
+            match self.index_of(&text, 0) {
+                None => rescue.keep(Path::Member(&path, &text), raw),
+                Some(index) => {
+                    if let Some(mut earlier) = last[index].replace(here) {
+                        rescue.keep(Path::Member(&path, &text), earlier.skip()?);
+                    }
+                }
+            }
+        }
+        for ((child, name), last) in self.children.iter_mut().zip(&self.names).zip(last) {
+            match last {
+                Some(mut value) => child.read(&mut value, Path::Member(&path, name), rescue)?,
+                None => child.append_null(),
+            }
+        }
+        self.valid.append(true);
+        Ok(())
+    }
+
+    /// The field of a name; fields mostly come in the same order, so the expected one is tried first.
+    fn index_of(&self, name: &str, expected: usize) -> Option<usize> {
+        if self.names.get(expected).is_some_and(|known| known == name) {
+            return Some(expected);
+        }
+        self.names.iter().position(|known| known == name)
+    }
+
+    pub fn append_null(&mut self) {
+        self.children.iter_mut().for_each(Column::append_null);
+        self.valid.append(false);
+    }
+
+    pub fn len(&self) -> usize {
+        self.valid.len()
+    }
+
+    pub fn truncate(&mut self, rows: usize) {
+        self.children.iter_mut().for_each(|child| child.truncate(rows));
+        self.valid.truncate(rows);
+    }
+
+    pub fn finish_children(&mut self, fields: &Fields) -> Result<Vec<ArrayRef>> {
+        self.valid.finish();
+        self.children.iter_mut().zip(fields).map(|(child, field)| child.finish(field.data_type())).collect()
+    }
+
+    pub fn finish(&mut self, fields: &Fields) -> Result<ArrayRef> {
+        let valid = self.valid.finish();
+        let children = self.finish_children(fields)?;
+        Ok(Arc::new(StructArray::try_new(fields.clone(), children, valid)?))
+    }
+}
+
+/// A JSON object whose names are values: keys of any number.
+pub(super) struct MapColumn {
+    keys: Bytes,
+    values: Box<Column>,
+    ends: Offsets,
+    valid: Validity,
+}
+
+impl MapColumn {
+    pub fn new(entries: &FieldRef, nested: Nested) -> Result<Self> {
+        let pair = pair_of(entries)?;
+        if *pair[0].data_type() != DataType::Utf8 {
+            let message = format!("the keys of a payload's map cannot be of type {}", pair[0].data_type());
+            return Err(Error::usage(message).hint("names in JSON are texts: write MAP<STRING, …>"));
+        }
+        let values = Box::new(Column::new(pair[1].data_type(), nested)?);
+        Ok(Self { keys: Bytes::default(), values, ends: Offsets::default(), valid: Validity::default() })
+    }
+
+    pub fn read(&mut self, cursor: &mut Cursor, path: Path, rescue: &mut Rescue) -> Result<(), Unreadable> {
+        let mut found: Vec<(String, Cursor)> = Vec::new();
+        cursor.enter()?;
+        while let Some(name) = cursor.member()? {
+            let (here, raw) = (cursor.clone(), cursor.skip()?);
+            let Some(text) = name.text() else {
+                rescue.keep(Path::Member(&path, name.raw), raw);
+                continue;
+            };
+            let text = text.into_owned();
+            match found.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, known)) => {
+                    let mut earlier = std::mem::replace(known, here);
+                    rescue.keep(Path::Member(&path, &text), earlier.skip()?);
+                }
+                None => found.push((text, here)),
+            }
+        }
+        for (name, mut value) in found {
+            self.values.read(&mut value, Path::Member(&path, &name), rescue)?;
+            self.keys.append(Some(name.as_bytes()));
+        }
+        self.end_row(true);
+        Ok(())
+    }
+
+    fn end_row(&mut self, is_valid: bool) {
+        self.ends.push(self.keys.len());
+        self.valid.append(is_valid);
+    }
+
+    pub fn append_null(&mut self) {
+        self.end_row(false);
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.rows()
+    }
+
+    pub fn truncate(&mut self, rows: usize) {
+        let entries = self.ends.truncate(rows);
+        self.keys.truncate(entries);
+        self.values.truncate(entries);
+        self.valid.truncate(rows);
+    }
+
+    pub fn finish(&mut self, entries: &FieldRef, sorted: bool) -> Result<ArrayRef> {
+        let pair = pair_of(entries)?;
+        let columns = vec![self.keys.finish_texts()?, self.values.finish(pair[1].data_type())?];
+        let values = StructArray::try_new(pair.clone(), columns, None)?;
+        Ok(Arc::new(MapArray::try_new(entries.clone(), self.ends.finish(), values, self.valid.finish(), sorted)?))
+    }
+}
+
+fn pair_of(entries: &FieldRef) -> Result<&Fields> {
+    match entries.data_type() {
+        DataType::Struct(pair) => Ok(pair),
+        _ => Err(Error::failed("a map without entries")),
+    }
+}
