@@ -19,6 +19,7 @@ use crate::silver::quarantine::QUARANTINE;
 use crate::variables::Variables;
 use crate::{bronze, gold, maintain, ops, silver};
 
+mod absent;
 mod ends;
 mod plan;
 mod publish;
@@ -174,6 +175,7 @@ impl Run {
     /// # Errors
     /// As [`Run::execute`].
     pub async fn execute_under_lease(mut self, options: &Options) -> Result<RunReport> {
+        let options = &self.without_absent(options).await?;
         let tables = selected(&self.project, options)?;
         self.full_refresh = options.full_refresh;
         self.refresh_all(&tables, options).await
@@ -187,7 +189,8 @@ impl Run {
 
     async fn refresh_all(&self, tables: &[TableName], options: &Options) -> Result<RunReport> {
         let (reports, errors) = self.walk(tables, options).await;
-        if tables.len() == self.project.tables.len() && errors.is_empty() {
+        let asked = self.project.tables.iter().filter(|table| options.takes_pipeline(&table.pipeline));
+        if tables.len() == asked.count() && errors.is_empty() {
             self.tidy().await;
         }
         let release = self.record(&reports, errors.is_empty(), options).await?;
@@ -244,7 +247,8 @@ impl Run {
         outcomes
     }
 
-    /// Rewrites what has become many small files. Only in a run of all tables, after which no commit waits for its followers.
+    /// Rewrites what has become many small files. Only in a run of all tables of its pipelines, after which none of their commits waits
+    /// for its followers.
     async fn tidy(&self) {
         let mut names = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if names.is_empty() {

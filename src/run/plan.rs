@@ -15,8 +15,9 @@ impl Run {
     /// When the selection names no table or pipeline, or a source or log cannot be read.
     pub async fn plan(mut self, options: &Options) -> Result<Vec<(String, String)>> {
         self.full_refresh = options.full_refresh;
+        let options = self.without_absent(options).await?;
         let (mut plan, mut stale) = (Vec::new(), BTreeSet::new());
-        for name in selected(&self.project, options)? {
+        for name in selected(&self.project, &options)? {
             let Some(table) = self.project.table(&name) else { continue };
             let what = match &table.definition {
                 Definition::Bronze { .. } => bronze::plan(&self, table).await?,
