@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use medalha::cli::{self, Cli};
+use medalha::error::Error;
 use medalha::original::guard::silence_guarded_panics;
 
 #[global_allocator]
@@ -14,18 +15,14 @@ fn main() -> ExitCode {
     silence_guarded_panics();
     let cli = Cli::parse();
     cli::start_logs(&cli.flags);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error, 1),
-    };
-    match runtime.block_on(cli::run(cli)) {
+    match cli::execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, error.kind().exit_code()),
+        Err(error) => fail(&error),
     }
 }
 
-fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
+fn fail(error: &Error) -> ExitCode {
     // A closed standard error is no reason to fail in another way.
     let _ = writeln!(std::io::stderr(), "error: {error}");
-    ExitCode::from(code)
+    ExitCode::from(error.kind().exit_code())
 }

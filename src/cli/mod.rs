@@ -63,11 +63,16 @@ enum Command {
     Generate(generate::GenerateArgs),
 }
 
-/// Runs a command.
+/// Runs a command to its end, on threads of its own. Not the program itself does it: what it polls would be compiled into it,
+/// a second time.
 ///
 /// # Errors
 /// Whatever the command fails with; its kind is the exit code.
-pub async fn run(cli: Cli) -> Result<()> {
+pub fn execute(cli: Cli) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(cli))
+}
+
+async fn run(cli: Cli) -> Result<()> {
     let flags = &cli.flags;
     match cli.command {
         Command::Run(args) => run::run(flags, &args).await,
