@@ -1,5 +1,5 @@
 WITH named AS (
-  SELECT exam_id, image_uri, REGEXP_REPLACE(REGEXP_REPLACE(image_uri, '[?#].*$', ''), '^.*/', '') AS name
+  SELECT exam_id, image_uri, SPLIT_PART(SPLIT_PART(SPLIT_PART(image_uri, '?', 1), '#', 1), '/', -1) AS name
   FROM silver.exams
   WHERE image_uri IS NOT NULL
 ),
