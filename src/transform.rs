@@ -35,10 +35,25 @@ pub struct Judge {
 
 /// Rows of a batch that were told apart.
 pub struct Judged {
-    /// The table's columns of the rows that pass.
-    pub passed: RecordBatch,
+    /// The table's columns of all rows.
+    pub rows: RecordBatch,
+    /// Which of them pass; `None` where all do.
+    pub passes: Option<BooleanArray>,
     /// The rows that do not: the table's columns and those that were carried, and the reasons, a row.
     pub failed: Option<(RecordBatch, Vec<Vec<String>>)>,
+}
+
+impl Judged {
+    /// The rows that pass.
+    ///
+    /// # Errors
+    /// When Arrow fails; a defect.
+    pub fn passed(&self) -> Result<RecordBatch> {
+        Ok(match &self.passes {
+            None => self.rows.clone(),
+            Some(passes) => filter_record_batch(&self.rows, passes)?,
+        })
+    }
 }
 
 /// How many rows passed, an expectation.
@@ -163,17 +178,14 @@ impl Judge {
             }
         }
         counts.passed += passes.true_count() as u64;
-        let of_table: Vec<usize> = (0..self.columns).collect();
+        let rows = batch.project(&(0..self.columns).collect::<Vec<_>>())?;
         if passes.true_count() == batch.num_rows() {
-            return Ok(Judged { passed: batch.project(&of_table)?, failed: None });
+            return Ok(Judged { rows, passes: None, failed: None });
         }
         let failed = filter_record_batch(batch, &not(&passes)?)?;
         let reasons = (0..failed.num_rows()).map(|row| self.reasons(&failed, row, which)).collect();
         let shown: Vec<usize> = (0..self.columns + self.carried).collect();
-        Ok(Judged {
-            passed: filter_record_batch(&batch.project(&of_table)?, &passes)?,
-            failed: Some((failed.project(&shown)?, reasons)),
-        })
+        Ok(Judged { rows, passes: Some(passes), failed: Some((failed.project(&shown)?, reasons)) })
     }
 
     fn reasons(&self, failed: &RecordBatch, row: usize, which: &[usize]) -> Vec<String> {

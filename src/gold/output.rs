@@ -39,7 +39,7 @@ pub async fn write(
             let mut counts = Counts::default();
             while let Some(batch) = rows.try_next().await? {
                 let judged = judge.judge(&batch, &mut counts)?;
-                writer.write(&judged.passed).await?;
+                writer.write(&judged.passed()?).await?;
                 if let Some((failed, reasons)) = judged.failed {
                     let keys = json_keys(&failed, &key)?;
                     quarantine.lock().await.add_derived(json_rows(&failed)?, keys, &reasons).await?;

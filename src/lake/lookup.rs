@@ -3,6 +3,7 @@
 //! A file's bloom filters say which of its row groups may hold a key; of those only the key columns are read.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
@@ -11,7 +12,7 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
 use deltalake::parquet::bloom_filter::Sbbf;
 use futures::{StreamExt, TryStreamExt};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::reader::{self, FileReader};
 use super::{DataFile, LakeTable};
@@ -33,10 +34,31 @@ pub fn hash_keys(columns: &[ArrayRef]) -> Result<Vec<u128>> {
     Ok(rows.iter().map(|row| xxh3_128(row.as_ref())).collect())
 }
 
+/// How maps of keys' hashes hash: they are hashes already.
+pub type OfHashes = BuildHasherDefault<AsIs>;
+
+/// Takes a hash of 128 bits for one of 64.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = hash as u64;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = xxh3_64(bytes);
+    }
+}
+
 /// Keys to look for.
 #[derive(Debug, Default, Clone)]
 pub struct KeySet {
-    hashes: HashSet<u128>,
+    hashes: HashSet<u128, OfHashes>,
     /// The first key column's values, while they are few.
     first: Vec<ArrayRef>,
     first_rows: usize,

@@ -48,7 +48,7 @@ pub use history::TableVersion;
 pub use lease::LEASE_EXPIRY;
 use lease::Lease;
 pub use log::{Log, LogEntry};
-pub use lookup::{KeySet, Match, hash_keys, lookup};
+pub use lookup::{KeySet, Match, OfHashes, hash_keys, lookup};
 pub use reader::{RowGroup, file_rows, read_file, row_groups, stream_columns};
 pub use redact::{Concerned, Replacements};
 pub use rewrite::{Rewrite, change_file, rewrite_without};

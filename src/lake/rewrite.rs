@@ -44,7 +44,7 @@ pub async fn rewrite_without(table: &LakeTable, spec: &TableSpec, file: &DataFil
         }
         start = end;
         let gone: BooleanArray = keep.iter().map(|keep| Some(!keep)).collect();
-        writer.write(&filter_record_batch(&batch, &BooleanArray::from(keep))?).await.at(&file.path)?;
+        writer.write_where(&batch, &BooleanArray::from(keep)).await.at(&file.path)?;
         if gone.true_count() > 0 {
             taken.push(filter_record_batch(&batch, &gone)?);
         }

@@ -24,6 +24,8 @@ pub struct TableSpec {
     pub statistics: Vec<String>,
     /// Columns with a bloom filter in each data file: those that rows are looked up by.
     pub lookup: Vec<String>,
+    /// Columns whose values, taken together, no two rows share.
+    pub unique: Vec<String>,
     /// Changed rows are recorded in the change data feed.
     pub change_feed: bool,
 }
@@ -45,6 +47,7 @@ impl TableSpec {
             columns: table.columns.clone(),
             statistics: table.statistics.clone(),
             lookup,
+            unique: table.key.clone(),
             change_feed: !matches!(table.definition, Definition::Bronze { .. }),
         }
     }
@@ -63,6 +66,7 @@ impl TableSpec {
             columns: table.schema().fields().iter().map(column).collect(),
             statistics: Vec::new(),
             lookup: Vec::new(),
+            unique: Vec::new(),
             change_feed: false,
         }
     }

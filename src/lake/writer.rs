@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use deltalake::datafile::writer::{PartitionWriter, PartitionWriterConfig};
 use deltalake::kernel::Add;
 use deltalake::parquet::basic::{Compression, ZstdLevel};
-use deltalake::parquet::file::properties::WriterProperties;
+use deltalake::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use deltalake::parquet::schema::types::ColumnPath;
 
 use super::{LakeTable, Store, TableSpec};
@@ -22,6 +23,8 @@ const FILE_ROWS: usize = 1024 * 1024;
 pub(super) const TARGET_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes in memory, before encoding, of a data file, after which the next one begins.
 const FILE_BYTES: usize = 256 * 1024 * 1024;
+/// Rows that a run of kept rows should have on average, to be written without being copied.
+const ROWS_OF_A_RUN: usize = 128;
 /// A bloom filter's chance of a wrong yes: an increment asks for thousands of keys, and one wrong yes reads a row group.
 const BLOOM_FPP: f64 = 1e-5;
 
@@ -86,6 +89,25 @@ impl FileWriter {
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         Ok(self.writer.write(&batch).await?)
+    }
+
+    /// Writes the rows for which `keep` holds, see [`FileWriter::write`].
+    ///
+    /// # Errors
+    /// As [`FileWriter::write`].
+    pub async fn write_where(&mut self, batch: &RecordBatch, keep: &BooleanArray) -> Result<()> {
+        let runs: Vec<(usize, usize)> = keep.values().set_slices().collect();
+        if runs.len() * ROWS_OF_A_RUN > batch.num_rows() {
+            return self.write(&filter_record_batch(batch, keep)?).await;
+        }
+        // Copying lists of structs costs more than writing them: the rows between those that are left out go as they are.
+        let bytes = self.bytes + batch.get_array_memory_size();
+        for (start, end) in runs {
+            self.write(&batch.slice(start, end - start)).await?;
+        }
+        // Each slice holds on to the whole batch.
+        self.bytes = bytes;
+        Ok(())
     }
 
     /// Whether the file is large enough.
@@ -164,14 +186,23 @@ fn zstd() -> Result<Compression> {
 }
 
 fn properties(spec: &TableSpec) -> Result<WriterProperties> {
+    // Statistics help where rows are looked for by a column; of others they cost time, and tell who reads the footer more
+    // than it needs.
     let mut builder = WriterProperties::builder()
         .set_compression(zstd()?)
+        .set_statistics_enabled(EnabledStatistics::None)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
+    for column in spec.lookup.iter().chain(&spec.statistics) {
+        builder = builder.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
+    }
     for column in &spec.lookup {
         let path = ColumnPath::from(column.as_str());
         builder =
             builder.set_column_bloom_filter_enabled(path.clone(), true).set_column_bloom_filter_fpp(path, BLOOM_FPP);
+    }
+    if let [column] = &spec.unique[..] {
+        builder = builder.set_column_dictionary_enabled(ColumnPath::from(column.as_str()), false);
     }
     Ok(builder.build())
 }

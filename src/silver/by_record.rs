@@ -244,11 +244,11 @@ async fn stream(
             while let Some(batch) = rows.try_next().await? {
                 let (batch, deletions) = judge.split(batch)?;
                 let judged = judge.judge(&batch, &mut counts)?;
-                entrant.bring(judged.passed).await?;
+                entrant.bring(judged.rows, judged.passes).await?;
                 set_aside(&quarantine, judged.failed).await?;
                 if let Some(deletions) = deletions {
                     let judged = judge.judge_deletions(&deletions, &mut counts)?;
-                    entrant.delete(&judged.passed)?;
+                    entrant.delete(&judged.passed()?)?;
                     set_aside(&quarantine, judged.failed).await?;
                 }
             }

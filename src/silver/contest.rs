@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::lake::OfHashes;
+
 /// What a row competes with: sequence first, the payload's hash second. A missing sequence is the lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
@@ -40,7 +42,7 @@ impl Rank {
 /// The best row of each key so far, and the rows that lost.
 #[derive(Debug, Default)]
 pub struct Contest {
-    best: HashMap<u128, (Rank, Place)>,
+    best: HashMap<u128, (Rank, Place), OfHashes>,
     losers: HashMap<u32, Vec<u32>>,
 }
 

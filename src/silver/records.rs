@@ -94,44 +94,31 @@ impl Records {
             let stream = group.read(&records.stored).await;
             Some((stream, records))
         });
-        groups.try_flatten().and_then(move |batch| {
-            let records = self.clone();
-            async move { records.decode(batch).await }
+        let stored = Box::pin(groups.try_flatten());
+        futures::stream::try_unfold((self, stored, None), |(records, mut stored, decoder)| async move {
+            let Some(batch) = stored.try_next().await? else { return Ok(None) };
+            let mut decoder = match decoder {
+                Some(decoder) => decoder,
+                None => Decoder::new(&records.payload)?,
+            };
+            let batch = records.decode(batch, &mut decoder).await?;
+            Ok(Some((batch, (records, stored, Some(decoder)))))
         })
     }
 
     /// Reads the payloads of a stored batch; those that cannot be read are set aside.
-    async fn decode(&self, stored: RecordBatch) -> Result<RecordBatch> {
+    async fn decode(&self, stored: RecordBatch, decoder: &mut Decoder) -> Result<RecordBatch> {
         let wanted = match &self.part {
             Part::After(batch) => cmp::gt(stored.column(BATCH), &Int64Array::new_scalar(*batch))?,
             Part::Places(places) => places.contain([SOURCE, ROW, BATCH].map(|index| stored.column(index)))?.into(),
         };
         let stored =
             if wanted.true_count() == stored.num_rows() { stored } else { filter_record_batch(&stored, &wanted)? };
-        let mut decoder = Decoder::new(&self.payload)?;
-        let texts: &StringViewArray = stored.column(PAYLOAD).as_string_view();
-        let mut read = Vec::with_capacity(stored.num_rows());
-        let faults: &StringArray = stored.column(PAYLOAD_FAULT).as_string();
-        let mut unreadable: Vec<(u32, String)> = Vec::new();
-        let mut hashes = Vec::with_capacity(stored.num_rows());
-        for (row, text) in texts.iter().enumerate() {
-            // A record with a fault is not looked at: its text might by chance be JSON.
-            if faults.is_valid(row) {
-                unreadable.push((row as u32, faults.value(row).to_owned()));
-                continue;
-            }
-            match text.map_or(Err(Unreadable::NotUtf8), |text| decoder.read(text).map(|()| text)) {
-                Ok(text) => {
-                    read.push(row as u32);
-                    hashes.push(xxh3_64(text.as_bytes()) as i64);
-                }
-                Err(reason) => unreadable.push((row as u32, reason.to_string())),
-            }
-        }
+        let Read { rows, hashes, unreadable } = read_payloads(&stored, decoder);
         if !unreadable.is_empty() {
             self.set_aside(&stored, &unreadable).await?;
         }
-        let stored = if unreadable.is_empty() { stored } else { take_record_batch(&stored, &UInt32Array::from(read))? };
+        let stored = if unreadable.is_empty() { stored } else { take_record_batch(&stored, &UInt32Array::from(rows))? };
         let mut columns = decoder.finish()?;
         let rescued = columns.pop().ok_or_else(|| Error::failed("a payload without columns"))?;
         columns.extend([PAYLOAD, SOURCE, ROW, BATCH, INGESTED_AT].map(|index| stored.column(index).clone()));
@@ -156,6 +143,38 @@ impl Records {
             )
             .await
     }
+}
+
+/// What became of the payloads of a batch.
+#[derive(Default)]
+struct Read {
+    /// Those that were read.
+    rows: Vec<u32>,
+    /// Their hashes.
+    hashes: Vec<i64>,
+    /// Those that cannot be read, and why.
+    unreadable: Vec<(u32, String)>,
+}
+
+fn read_payloads(stored: &RecordBatch, decoder: &mut Decoder) -> Read {
+    let texts: &StringViewArray = stored.column(PAYLOAD).as_string_view();
+    let faults: &StringArray = stored.column(PAYLOAD_FAULT).as_string();
+    let mut read = Read::default();
+    for (row, text) in texts.iter().enumerate() {
+        // A record with a fault is not looked at: its text might by chance be JSON.
+        if faults.is_valid(row) {
+            read.unreadable.push((row as u32, faults.value(row).to_owned()));
+            continue;
+        }
+        match text.map_or(Err(Unreadable::NotUtf8), |text| decoder.read(text).map(|()| text)) {
+            Ok(text) => {
+                read.rows.push(row as u32);
+                read.hashes.push(xxh3_64(text.as_bytes()) as i64);
+            }
+            Err(reason) => read.unreadable.push((row as u32, reason.to_string())),
+        }
+    }
+    read
 }
 
 /// One task's share of the records: whatever row group is next.

@@ -21,7 +21,7 @@ use crate::lake::{
 /// The column that breaks ties, see [`super::contest`].
 const PAYLOAD_HASH: &str = "_payload_hash";
 /// Bytes of rows that wait in memory before they are written: small runs decide everything before they write.
-const BUFFER_BYTES: usize = 32 * 1024 * 1024;
+const BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
 /// An upsert under way; shared by the tasks that bring rows.
 pub struct Upsert {
@@ -43,12 +43,37 @@ struct State {
 struct Segment {
     number: u32,
     rows: u32,
-    /// Rows that wait, with the number of the first one.
-    waiting: Vec<(u32, RecordBatch)>,
+    waiting: Vec<Waiting>,
     waiting_bytes: usize,
-    /// Places of rows that had lost before they were written.
+    /// Places of rows that had lost before they were written, or do not count.
     left_out: Vec<u32>,
     writer: Option<FileWriter>,
+}
+
+/// Rows that wait to be written.
+struct Waiting {
+    /// The first one's number in its segment.
+    first: u32,
+    rows: RecordBatch,
+    /// Which of them count; `None` where all do.
+    count: Option<BooleanArray>,
+}
+
+impl Waiting {
+    /// Which rows count and are not among the losers, places in the segment, ascending.
+    fn keep(&self, losers: &[u32]) -> BooleanArray {
+        let rows = self.rows.num_rows();
+        let mut keep: Vec<bool> = match &self.count {
+            None => vec![true; rows],
+            Some(count) => count.iter().map(|counts| counts == Some(true)).collect(),
+        };
+        let end = self.first + rows as u32;
+        let from = losers.partition_point(|loser| *loser < self.first);
+        for loser in losers[from..].iter().take_while(|loser| **loser < end) {
+            keep[(loser - self.first) as usize] = false;
+        }
+        BooleanArray::from(keep)
+    }
 }
 
 /// One task's way of bringing rows.
@@ -126,6 +151,16 @@ impl Upsert {
             state.files - 1
         });
         Segment { number, rows: 0, waiting: Vec::new(), waiting_bytes: 0, left_out: Vec::new(), writer: None }
+    }
+
+    /// The columns of some rows that decide which of them stay.
+    fn what_decides(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let schema = rows.schema();
+        let names = self.key.iter().chain(&self.sequence).map(String::as_str).chain([PAYLOAD_HASH]);
+        let mut columns: Vec<usize> = names.filter_map(|name| schema.index_of(name).ok()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        Ok(rows.project(&columns)?)
     }
 
     fn key_columns(&self, batch: &RecordBatch) -> Vec<ArrayRef> {
@@ -258,30 +293,40 @@ impl Upsert {
 }
 
 impl Entrant {
-    /// Brings rows with the table's columns.
+    /// Brings rows with the table's columns, of which only those count for which `count` holds; all where it is `None`.
     ///
     /// # Errors
     /// When storage fails.
-    pub async fn bring(&mut self, batch: RecordBatch) -> Result<()> {
-        let keys = self.upsert.key_columns(&batch);
-        let hashes = hash_keys(&keys)?;
-        let ranks = self.upsert.ranks(&batch)?;
+    pub async fn bring(&mut self, rows: RecordBatch, count: Option<BooleanArray>) -> Result<()> {
         let first = self.segment.rows;
-        self.upsert.with_state(|state| {
-            for (row, (key, rank)) in hashes.iter().zip(ranks).enumerate() {
-                state.contest.enter(*key, rank, Place { file: self.segment.number, row: first + row as u32 });
-            }
-            state.keys.add_hashed(std::iter::empty(), &keys);
-        });
-        self.segment.rows += batch.num_rows() as u32;
-        self.segment.waiting_bytes += batch.get_array_memory_size();
-        self.segment.waiting.push((first, batch));
+        self.enter(&rows, count.as_ref())?;
+        self.segment.rows += rows.num_rows() as u32;
+        self.segment.waiting_bytes += rows.get_array_memory_size();
+        self.segment.waiting.push(Waiting { first, rows, count });
         if self.segment.waiting_bytes >= BUFFER_BYTES {
             self.flush().await?;
             if self.segment.writer.as_ref().is_some_and(FileWriter::is_full) {
                 self.end_segment().await?;
             }
         }
+        Ok(())
+    }
+
+    fn enter(&self, rows: &RecordBatch, count: Option<&BooleanArray>) -> Result<()> {
+        let narrow = self.upsert.what_decides(rows)?;
+        let (narrow, places): (_, Vec<u32>) = match count {
+            None => (narrow, (0..rows.num_rows() as u32).collect()),
+            Some(count) => (filter_record_batch(&narrow, count)?, count.values().set_indices_u32().collect()),
+        };
+        let keys = self.upsert.key_columns(&narrow);
+        let (hashes, ranks) = (hash_keys(&keys)?, self.upsert.ranks(&narrow)?);
+        let Segment { number, rows: first, .. } = self.segment;
+        self.upsert.with_state(|state| {
+            for ((key, rank), row) in hashes.iter().zip(ranks).zip(places) {
+                state.contest.enter(*key, rank, Place { file: number, row: first + row });
+            }
+            state.keys.add_hashed(std::iter::empty(), &keys);
+        });
         Ok(())
     }
 
@@ -309,12 +354,11 @@ impl Entrant {
             Some(writer) => writer,
             None => self.segment.writer.insert(FileWriter::new(&self.upsert.table, &self.upsert.spec)?),
         };
-        for (first, batch) in self.segment.waiting.drain(..) {
-            let keep: Vec<bool> =
-                (0..batch.num_rows() as u32).map(|row| losers.binary_search(&(first + row)).is_err()).collect();
-            let lost = keep.iter().enumerate().filter(|(_, keep)| !**keep).map(|(row, _)| first + row as u32);
-            self.segment.left_out.extend(lost);
-            writer.write(&filter_record_batch(&batch, &BooleanArray::from(keep))?).await?;
+        for waiting in self.segment.waiting.drain(..) {
+            let keep = waiting.keep(&losers);
+            let lost = keep.iter().enumerate().filter(|(_, keep)| *keep != Some(true));
+            self.segment.left_out.extend(lost.map(|(row, _)| waiting.first + row as u32));
+            writer.write_where(&waiting.rows, &keep).await?;
         }
         self.segment.waiting_bytes = 0;
         Ok(())

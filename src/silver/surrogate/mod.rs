@@ -185,7 +185,7 @@ impl<'a> Survey<'a> {
         let mut rows = select_all(transform.execute().await?);
         while let Some(batch) = rows.try_next().await? {
             let judged = transform.judge().judge(&batch, &mut counts)?;
-            self.look_at(&judged.passed)?;
+            self.look_at(&judged.passed()?)?;
             if let Some((failed, reasons)) = judged.failed {
                 let keys = json_keys(&failed, &self.layout.key)?;
                 quarantine.add_derived(json_rows(&failed)?, keys, &reasons).await?;
@@ -248,7 +248,7 @@ async fn write(
         let mut rows = select_all(transform.execute().await?);
         while let Some(batch) = rows.try_next().await? {
             let judged = transform.judge().judge(&batch, &mut Counts::default())?;
-            let batch = numbered(&judged.passed, spec, layout, given, &mut written)?;
+            let batch = numbered(&judged.passed()?, spec, layout, given, &mut written)?;
             missing -= batch.num_rows();
             writer.write(&batch).await?;
         }
