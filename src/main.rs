@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use medalha::cli::{self, Cli};
+use medalha::original::apart;
 use medalha::original::guard::silence_guarded_panics;
 
 #[global_allocator]
@@ -12,6 +13,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     silence_guarded_panics();
+    if apart::is_reader() {
+        return apart::serve();
+    }
+    apart::enable();
     let cli = Cli::parse();
     cli::start_logs(&cli.flags);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
