@@ -1,4 +1,5 @@
 """Compares the image manifest with pydicom, over the files that come with pydicom, and looks for their patients everywhere.
+Reads it with deltalake and polars, too, as the README shows.
 
 Usage: check_dicom.py PROGRAM FOLDER. Makes data, a lake and a dataset in the folder, which must not exist. Ends with exit
 code 1 and a line for each difference.
@@ -15,7 +16,10 @@ import warnings
 from datetime import date
 from pathlib import Path
 
+import polars as pl
+import pyarrow.parquet as pq
 import pydicom
+from check_release import documented
 from deltalake import DeltaTable
 from pydicom.datadict import dictionary_VR
 from pydicom.multival import MultiValue
@@ -194,10 +198,26 @@ def found_in(folder: Path, values: set[str]) -> list[str]:
     for path in (path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
         if path.suffix == ".parquet":
-            import pyarrow.parquet as pq
             content += json.dumps(pq.read_table(path).to_pylist(), default=str, ensure_ascii=False).encode()
         problems += [f"{path.relative_to(folder)} holds {value!r}" for value, form in sought.items() if form.search(content)]
     return problems
+
+
+def manifest(folder: Path, rows: int) -> list[str]:
+    """The manifest has its rows in deltalake and polars: now, at its version, and as the release that the README's code opens."""
+    lake, functions = str(folder / "lake"), documented()
+    place = f"{lake}/silver/images"
+    version = DeltaTable(place).version()
+    found = {
+        "deltalake": DeltaTable(place).to_pyarrow_table().num_rows,
+        "deltalake at its version": DeltaTable(place, version=version).to_pyarrow_table().num_rows,
+        "deltalake before": DeltaTable(place, version=0).to_pyarrow_table().num_rows + rows,
+        "deltalake in the release": functions["release_tables"](1, lake)["silver.images"].to_pyarrow_table().num_rows,
+        "polars": pl.read_delta(place).height,
+        "polars at its version": pl.read_delta(place, version=version).height,
+        "polars in the release": functions["release"](1, lake)["silver.images"].collect().height,
+    }
+    return [f"the manifest has {count} rows in {how}, expected {rows}" for how, count in found.items() if count != rows]
 
 
 def copies(folder: Path) -> tuple[int, list[str]]:
@@ -227,7 +247,7 @@ def main() -> None:
     values = PATIENTS_SECRETS.union(*map(secrets, files.values()))
     problems += found_in(folder / "lake", values) + found_in(folder / "datasets", values)
     copied, wrong = copies(folder / "datasets/exams")
-    problems += wrong
+    problems += wrong + manifest(folder, len(files))
     if same < 1000 or len(values) < 20 or copied < 50:
         problems.append(f"{same} values, {len(values)} secrets, {copied} copies: too little was checked")
     for problem in problems:
