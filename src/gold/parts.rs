@@ -33,13 +33,19 @@ const SMALLEST: u64 = 4096;
 
 /// The rows that are to be computed.
 pub(super) struct Parts<'a> {
+    /// Who computes them.
     pub run: &'a Run,
+    /// The table that they are of.
     pub table: &'a Table,
     /// The columns that the keys are made of.
     pub replace_by: &'a [String],
+    /// How keys are told in the inputs.
     pub keyed: &'a [KeyedInput],
+    /// Where they are written to.
     pub target: &'a LakeTable,
+    /// Its columns and files.
     pub spec: &'a TableSpec,
+    /// The inputs, in the order of `keyed`.
     pub inputs: &'a [LakeTable],
     /// The keys that are wanted; all of them without.
     pub keys: Option<&'a RecordBatch>,
