@@ -59,8 +59,7 @@ fn texts_that_repeat_a_name_are_replaced_at_any_depth() {
     for text in ["MARIA", "P-0042"] {
         assert!(!holds(&copy, text), "{text}");
     }
-    let header = keeping(&copy, &[]);
-    assert_eq!((&*header.tags["SoftwareVersions"], &*header.tags["SequenceName"]), ("ANONYMIZED", "fast"));
+    assert_eq!(keeping(&copy, &[]).tags["SequenceName"], "fast");
 }
 
 #[test]

@@ -143,6 +143,12 @@ fn forms<'a>(document: &'a Document, drawn: &'a Dictionary) -> Vec<(ObjectId, &'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::original::apart;
+
+    /// As everybody reads: what panics is a reason.
+    fn text(bytes: &[u8], limit: usize) -> Result<String, Reason> {
+        apart::text(bytes, limit).unwrap()
+    }
 
     /// A PDF of one page from its objects, of which the first is the catalog.
     fn pdf(objects: &[&str], trailer: &str) -> Vec<u8> {
