@@ -6,6 +6,7 @@ use arrow::error::ArrowError;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::{DeltaTableError, ObjectStoreError};
 
+mod memory;
 mod transient;
 
 /// The result of everything that can fail.
@@ -43,12 +44,13 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     transient: bool,
+    out_of_memory: bool,
 }
 
 impl Error {
     /// An error of a kind, with its message.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, transient: false }
+        Self { kind, message: message.into(), hint: None, transient: false, out_of_memory: false }
     }
 
     /// The work failed.
@@ -85,10 +87,16 @@ impl Error {
         self
     }
 
-    /// Takes over from its cause whether it may work when it is tried again.
+    /// Takes over from its cause whether it may work when it is tried again, or with less at a time.
     pub fn because(mut self, cause: &(dyn std::error::Error + 'static)) -> Self {
         self.transient |= transient::is_transient(cause);
+        self.out_of_memory |= memory::is_out_of_memory(cause);
         self
+    }
+
+    /// Whether the engine needed more memory than it may take: less at a time may work.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.out_of_memory
     }
 
     /// Whether what failed may work when it is tried again.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use medalha::cli::{self, Cli};
 use medalha::error::Error;
+use medalha::original::apart;
 use medalha::original::guard::silence_guarded_panics;
 
 #[global_allocator]
@@ -13,6 +14,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     silence_guarded_panics();
+    if apart::is_reader() {
+        return apart::serve();
+    }
+    apart::enable();
     let cli = Cli::parse();
     cli::start_logs(&cli.flags);
     match cli::execute(cli) {

@@ -1,6 +1,6 @@
 //! One SQL file, parsed: what it reads and where, and what in it would not replay.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use deltalake::datafusion::common::TableReference;
@@ -9,8 +9,8 @@ use deltalake::datafusion::logical_expr::Volatility;
 use deltalake::datafusion::sql::parser::{DFParser, Statement as DfStatement};
 use deltalake::datafusion::sql::planner::object_name_to_table_reference;
 use deltalake::datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Function, FunctionArgumentClause, FunctionArguments, Query, Select, SelectItem, SetExpr, Spanned,
-    Statement, TableFactor, Value, ValueWithSpan, Visit, Visitor, WindowType,
+    Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Query, Select,
+    SelectItem, SetExpr, Spanned, Statement, TableFactor, Value, ValueWithSpan, Visit, Visitor, WindowType,
 };
 use deltalake::datafusion::sql::sqlparser::tokenizer::Location;
 
@@ -171,11 +171,13 @@ struct Scan<'a> {
     relations: Vec<(TableReference, Option<Place>)>,
     placeholders: Vec<(String, Place)>,
     unstable: Vec<Unstable>,
+    /// Where lists are collected that are sorted right away: the order of rows does not show in them.
+    sorted: HashSet<Location>,
 }
 
 impl<'a> Scan<'a> {
     fn new(state: &'a SessionState) -> Self {
-        Self { state, relations: Vec::new(), placeholders: Vec::new(), unstable: Vec::new() }
+        Self { state, relations: Vec::new(), placeholders: Vec::new(), unstable: Vec::new(), sorted: HashSet::new() }
     }
 
     fn report(&mut self, at: Location, message: String, hint: String) {
@@ -193,9 +195,15 @@ impl<'a> Scan<'a> {
             let hint = "use a column of the input: what is computed again must be the same".to_owned();
             self.report(at, format!("'{name}' gives another answer in a replay"), hint);
         }
+        if name == "array_sort" {
+            self.sorted.extend(collected_list(function));
+        }
         let message = || format!("'{name}' without ORDER BY gives another answer in a replay");
         match &function.over {
-            None if ORDERED_AGGREGATES.contains(&name.as_str()) && !has_order(function) => {
+            None if ORDERED_AGGREGATES.contains(&name.as_str())
+                && !has_order(function)
+                && !self.sorted.contains(&at) =>
+            {
                 self.report(at, message(), format!("write {name}(… ORDER BY …)"));
             }
             Some(WindowType::WindowSpec(window))
@@ -207,6 +215,16 @@ impl<'a> Scan<'a> {
             _ => {}
         }
     }
+}
+
+/// Where `array_agg` stands in `array_sort(array_agg(…))`.
+fn collected_list(sort: &Function) -> Option<Location> {
+    let FunctionArguments::List(list) = &sort.args else { return None };
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(collected)))) = list.args.first() else {
+        return None;
+    };
+    let name = collected.name.0.last()?.as_ident()?;
+    name.value.eq_ignore_ascii_case("array_agg").then_some(name.span.start)
 }
 
 fn has_order(function: &Function) -> bool {

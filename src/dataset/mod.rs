@@ -21,7 +21,6 @@ mod diff;
 mod digest;
 mod keys;
 mod manifest;
-mod media;
 mod originals;
 mod part;
 mod progress;

@@ -12,10 +12,13 @@ use tempfile::SpooledTempFile;
 use url::Url;
 
 use super::digest::Hashing;
-use super::media;
 use crate::error::{Error, Place, Result};
 use crate::original::deidentify::{Uids, deidentify};
+use crate::original::media;
 use crate::original::unreadable::Unreadable;
+
+/// The kinds that are copied as they are, besides DICOM: any other could hold whatever.
+const PLAIN: [&str; 6] = [media::PNG, media::JPEG, media::TIFF, media::GIF, media::BMP, media::PDF];
 
 /// Bytes of a copy that are held in memory; a larger one waits in a temporary file.
 const IN_MEMORY: usize = 8 << 20;
@@ -222,7 +225,10 @@ fn copy(mut source: Box<dyn Source + Send>, uids: &Uids) -> Result<Original> {
     if read.is_err() {
         return Ok(Original::without_copy(Status::Unreadable));
     }
-    let Some(media_type) = media::media_type(&head) else { return Ok(Original::without_copy(Status::Refused)) };
+    let media_type = media::media_type(&head);
+    if media_type != media::DICOM && !PLAIN.contains(&media_type) {
+        return Ok(Original::without_copy(Status::Refused));
+    }
     let mut copy = Hashing::new(SpooledTempFile::new(IN_MEMORY));
     let status = match copy_original(&mut source, media_type, &mut copy, uids)? {
         Ok(()) => Status::Copied,
@@ -270,6 +276,8 @@ mod tests {
     fn what_cannot_be_taken_apart_is_refused() {
         let mut file = vec![0; 128];
         file.extend(b"DICM and no more");
-        assert_eq!(copied(&file).0, Status::Refused);
+        for refused in [&file[..], b"", b"Silva, Ana: a text", b"\x7fELF", b"\x08\0\x05\0CS\n\0ISO_IR 100"] {
+            assert_eq!(copied(refused).0, Status::Refused, "{refused:?}");
+        }
     }
 }

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use tar::{Builder, EntryType, Header};
 
 use super::digest::{FileHash, Hashing};
-use super::media;
 use super::originals::{Original, Status};
 use super::rows::check_free;
 use crate::error::{Place, Result};
+use crate::original::media;
 
 /// Rows of a row group: few enough that long texts of an open one fit in memory.
 const ROW_GROUP_ROWS: usize = 16 * 1024;

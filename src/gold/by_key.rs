@@ -12,20 +12,18 @@ use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::logical_expr::{Expr, Operator, binary_expr};
 use deltalake::datafusion::prelude::{SessionContext, ident, lit};
 use deltalake::datafusion::scalar::ScalarValue;
-use tokio::sync::Mutex;
 
 use super::keys::{self, ChangedKeys};
-use super::output::{self, Output, json_keys};
-use super::whole::{into_inner, is_another, news, open_inputs, positions, replace_all};
+use super::output::{Written, json_keys};
+use super::parts::Parts;
+use super::whole::{is_another, news, open_inputs, positions, replace_all};
 use crate::contract::{Definition, KeyedInput, Table};
-use crate::engine;
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Result};
 use crate::lake::{
     Add, AddCDCFile, Commit, DataFile, LakeTable, TableSpec, change_file, lookup, read_file, rewrite_without,
 };
 use crate::run::{Run, TableReport, Why};
-use crate::silver::quarantine::{Quarantine, Replace};
-use crate::transform::Transform;
+use crate::silver::quarantine::Replace;
 
 /// Keys that are still given to scans as a list, which prunes files and row groups; more are joined.
 const LISTED_KEYS: usize = 2_000;
@@ -43,23 +41,24 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     let mut target = run.lake.open_or_create(&spec).await?;
     target.catch_up(&run.lake).await?;
     let why = run.why(table, &target).await?;
+    let mut work = Work { run, table, replace_by, keyed, target: &mut target, spec: &spec, inputs: &inputs };
     if why != Why::NewInput {
-        return replace_all(run, table, &mut target, &spec, &inputs, why).await;
+        return work.replace_all(why).await;
     }
-    if news(&target, &inputs).await?.is_none() {
+    if news(work.target, &inputs).await?.is_none() {
         return Ok(TableReport::unchanged(table));
     }
     for input in &inputs {
-        if is_another(&target, input).await? {
-            return replace_all(run, table, &mut target, &spec, &inputs, Why::UnknownChanges).await;
+        if is_another(work.target, input).await? {
+            return work.replace_all(Why::UnknownChanges).await;
         }
     }
-    let ctx = run.session_with_references(table.references())?;
-    let seen = seen(&target, keyed, &inputs).await?;
+    let ctx = run.session_with_references(&[])?;
+    let seen = seen(work.target, keyed, &inputs).await?;
     match keys::changed(&ctx, table, replace_by, &seen).await? {
-        None => replace_all(run, table, &mut target, &spec, &inputs, Why::UnknownChanges).await,
+        None => work.replace_all(Why::UnknownChanges).await,
         Some(keys) if keys.set.is_empty() => Ok(TableReport::unchanged(table)),
-        Some(keys) => replace_keys(run, &ctx, table, &mut target, &spec, &seen, keys).await,
+        Some(keys) => work.replace_keys(keys).await,
     }
 }
 
@@ -89,58 +88,58 @@ pub(crate) async fn seen<'a>(
     Ok(seen)
 }
 
-/// Computes the rows of some keys and replaces those of the table.
-async fn replace_keys(
-    run: &Run,
-    ctx: &SessionContext,
-    table: &Table,
-    target: &mut LakeTable,
-    spec: &TableSpec,
-    seen: &[(&KeyedInput, &LakeTable, u64)],
-    keys: ChangedKeys,
-) -> Result<TableReport> {
-    for (keyed, input, _) in seen {
-        restrict(ctx, keyed, input, &keys).await.at(&table.name)?;
-    }
-    let transform = Transform::plan(ctx, table, &[], None).await?;
-    let quarantine = Quarantine::open(&run.lake, &target.name, &run.id, run.started_micros()).await?;
-    let quarantine = Arc::new(Mutex::new(quarantine));
-    let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
-    let replaced = json_keys(&keys.rows, &spec.lookup)?;
-    let set_aside = into_inner(quarantine, table)?.close(&Replace::Keys(replaced), None).await?;
-    let Output { adds, counts } = output;
-    let (mut commit, gone) = without_keys(target, spec, keys).await?;
-    let report = TableReport::of_rows(
-        table,
-        Why::NewInput,
-        &counts,
-        &adds,
-        gone.iter().map(|rows| rows.num_rows() as u64).sum(),
-    );
-    commit.changes = changes(target, spec, gone, &adds).await?;
-    commit.adds.extend(adds);
-    let inputs: Vec<LakeTable> = seen.iter().map(|(_, input, _)| (*input).clone()).collect();
-    commit.positions = positions(table, &inputs)?;
-    commit.followers.extend(set_aside.follower);
-    commit.followers.extend(run.expectation_rows(table, &report).await?);
-    run.commit(target, commit).await?;
-    Ok(report)
+/// A table that is being brought up to date.
+struct Work<'a> {
+    run: &'a Run,
+    table: &'a Table,
+    replace_by: &'a [String],
+    keyed: &'a [KeyedInput],
+    target: &'a mut LakeTable,
+    spec: &'a TableSpec,
+    inputs: &'a [LakeTable],
 }
 
-/// Registers an input as if it held only the rows of the keys; one that is broadcast is registered whole.
-pub(crate) async fn restrict(
-    ctx: &SessionContext,
-    keyed: &KeyedInput,
-    input: &LakeTable,
-    keys: &ChangedKeys,
-) -> Result<()> {
-    let rows = ctx.read_table(input.provider(ctx).await?)?;
-    if keyed.is_broadcast() {
-        return engine::register(ctx, &input.name, rows.into_view());
+impl Work<'_> {
+    /// Computes all rows and replaces the table's.
+    async fn replace_all(&mut self, why: Why) -> Result<TableReport> {
+        let written = self.parts(None).compute(&Replace::All).await?;
+        replace_all(self.run, self.table, self.target, self.spec, self.inputs, why, written).await
     }
-    let few = keyed.key.len() == 1 && keys.set.len() <= LISTED_KEYS;
-    let rows = if few { listed(rows, &keyed.key[0], &keys.rows)? } else { joined(ctx, rows, &keyed.key, &keys.rows)? };
-    engine::register(ctx, &input.name, rows.into_view())
+
+    /// Computes the rows of some keys and replaces those of the table.
+    async fn replace_keys(&mut self, keys: ChangedKeys) -> Result<TableReport> {
+        let replaced = Replace::Keys(json_keys(&keys.rows, &self.spec.lookup)?);
+        let Written { adds, counts, set_aside, .. } = self.parts(Some(&keys.rows)).compute(&replaced).await?;
+        let (mut commit, gone) = without_keys(self.target, self.spec, keys).await?;
+        let rows_gone = gone.iter().map(|rows| rows.num_rows() as u64).sum();
+        let report = TableReport::of_rows(self.table, Why::NewInput, &counts, &adds, rows_gone);
+        commit.changes = changes(self.target, self.spec, gone, &adds).await?;
+        commit.adds.extend(adds);
+        commit.positions = positions(self.table, self.inputs)?;
+        commit.followers.extend(set_aside);
+        commit.followers.extend(self.run.expectation_rows(self.table, &report).await?);
+        self.run.commit(self.target, commit).await?;
+        Ok(report)
+    }
+
+    fn parts<'a>(&'a self, keys: Option<&'a RecordBatch>) -> Parts<'a> {
+        let Self { run, table, replace_by, keyed, spec, inputs, .. } = *self;
+        Parts { run, table, replace_by, keyed, target: self.target, spec, inputs, keys }
+    }
+}
+
+/// The rows of an input that some keys depend on; all of one that is broadcast.
+pub(crate) fn of_keys(
+    ctx: &SessionContext,
+    rows: DataFrame,
+    keyed: &KeyedInput,
+    keys: &RecordBatch,
+) -> Result<DataFrame> {
+    match keyed.key.as_slice() {
+        [] => Ok(rows),
+        [key] if keys.num_rows() <= LISTED_KEYS => listed(rows, key, keys),
+        key => joined(ctx, rows, key, keys),
+    }
 }
 
 fn listed(rows: DataFrame, key: &Expr, keys: &RecordBatch) -> Result<DataFrame> {

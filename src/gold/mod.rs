@@ -4,4 +4,5 @@
 pub mod by_key;
 pub(crate) mod keys;
 pub(crate) mod output;
+mod parts;
 pub mod whole;

@@ -1,17 +1,14 @@
 //! Tables that are computed whole when an input changed, and replaced in one commit.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use tokio::sync::Mutex;
-
-use super::output;
+use super::output::{self, Written};
 use crate::contract::{Table, TableName};
 use crate::engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lake::{Commit, DataFile, Lake, LakeTable, TableSpec, has_changed, identity_of};
 use crate::run::{CONTRACT, Run, TableReport, Why, fingerprint};
-use crate::silver::quarantine::{Quarantine, Replace};
+use crate::silver::quarantine::Replace;
 use crate::transform::Transform;
 
 /// Brings the table up to date.
@@ -27,7 +24,8 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     if why == Why::NewInput && news(&target, &inputs).await?.is_none() {
         return Ok(TableReport::unchanged(table));
     }
-    replace_all(run, table, &mut target, &spec, &inputs, why).await
+    let written = compute(run, table, &target, &spec, &inputs).await?;
+    replace_all(run, table, &mut target, &spec, &inputs, why, written).await
 }
 
 /// The inputs at their newest versions; `None` while one of them is not there.
@@ -83,40 +81,42 @@ pub fn positions(table: &Table, inputs: &[LakeTable]) -> Result<BTreeMap<String,
     Ok(positions)
 }
 
-/// Computes all rows and replaces the table's.
-pub(crate) async fn replace_all(
+/// Computes all rows in one go.
+async fn compute(
+    run: &Run,
+    table: &Table,
+    target: &LakeTable,
+    spec: &TableSpec,
+    inputs: &[LakeTable],
+) -> Result<Written> {
+    let ctx = run.session_with_references(table.references())?;
+    for input in inputs {
+        engine::register(&ctx, &input.name, input.provider(&ctx).await?)?;
+    }
+    let transform = Transform::plan(&ctx, table, &[], None).await?;
+    output::write(run, &transform, target, spec, &Replace::All).await?.judged()
+}
+
+/// Replaces all of the table's rows by those that were written.
+pub(super) async fn replace_all(
     run: &Run,
     table: &Table,
     target: &mut LakeTable,
     spec: &TableSpec,
     inputs: &[LakeTable],
     why: Why,
+    written: Written,
 ) -> Result<TableReport> {
-    let ctx = run.session_with_references(table.references())?;
-    for input in inputs {
-        engine::register(&ctx, &input.name, input.provider(&ctx).await?)?;
-    }
-    let transform = Transform::plan(&ctx, table, &[], None).await?;
-    let quarantine = Quarantine::open(&run.lake, &target.name, &run.id, run.started_micros()).await?;
-    let quarantine = Arc::new(Mutex::new(quarantine));
-    let output = output::write(&transform, target, spec, &spec.lookup, &quarantine).await?;
-    let set_aside = into_inner(quarantine, table)?.close(&Replace::All, None).await?;
-    let report = TableReport::of_rows(table, why, &output.counts, &output.adds, 0);
+    let report = TableReport::of_rows(table, why, &written.counts, &written.adds, 0);
     let mut commit = Commit {
-        adds: output.adds,
+        adds: written.adds,
         removes: target.files()?.iter().map(DataFile::remove).collect(),
         metadata: target.metadata_change(spec)?,
         positions: positions(table, inputs)?,
         ..Commit::default()
     };
-    commit.followers.extend(set_aside.follower);
+    commit.followers.extend(written.set_aside);
     commit.followers.extend(run.expectation_rows(table, &report).await?);
     run.commit(target, commit).await?;
     Ok(report)
-}
-
-/// The quarantine, now that the tasks that wrote to it have ended.
-pub(crate) fn into_inner(quarantine: Arc<Mutex<Quarantine>>, table: &Table) -> Result<Quarantine> {
-    let quarantine = Arc::into_inner(quarantine);
-    Ok(quarantine.ok_or_else(|| Error::failed(format!("{}: the quarantine is still in use", table.name)))?.into_inner())
 }

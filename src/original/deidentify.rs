@@ -2,21 +2,26 @@
 //!
 //! A stream from reader to writer: pixel data pass by in blocks, whatever their size, and values that stay are copied
 //! byte for byte. Sequences are written with undefined length, since what goes from their items changes theirs.
-//! Text that is burned into the pixels is out of reach.
+//! Texts that the profile keeps and that repeat whom the header names give way to dummies, wherever they stand. Text that is
+//! burned into the pixels is out of reach.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{tags, uids};
+use dicom_encoding::text::SpecificCharacterSet;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::original::dicom::element::{Element, ITEM, ITEM_END, SEQUENCE_END, Syntax, UNDEFINED};
+use crate::original::dicom::identifiers::{Identifiers, is_written};
 use crate::original::dicom::input::Input;
 use crate::original::dicom::meta;
 use crate::original::dicom::profile::{Action, action};
 use crate::original::dicom::skip::skip_value;
 use crate::original::dicom::value::{self, character_set};
+use crate::original::header::dicom as header;
 use crate::original::unreadable::Unreadable;
 
 /// Under which name copies say that they were written.
@@ -28,6 +33,9 @@ pub const METHOD: &str = "DICOM PS3.15 Basic Application Level Confidentiality P
 
 /// The longest list of identifiers that is replaced, in bytes.
 const UIDS_LIMIT: u32 = 1 << 20;
+
+/// The longest text that is looked into, in bytes; the standard knows none that is longer.
+const TEXT_LIMIT: u32 = 1 << 20;
 
 /// Deeper sequences than this are taken for damage.
 const DEPTH_LIMIT: u32 = 64;
@@ -64,10 +72,12 @@ impl Uids {
 pub fn deidentify<R: Read + Seek>(mut reader: R, writer: &mut impl Write, uids: &Uids) -> Result<(), Unreadable> {
     reader.seek(SeekFrom::Start(0))?;
     let identity = identity(&mut reader)?;
+    let identifiers = header::read(&mut reader, &HashSet::new())?.identifiers;
     let (input, meta, syntax) = meta::open(reader)?;
     let (transfer_syntax, written) = written_syntax(meta.transfer_syntax.as_deref(), syntax);
     write_meta(writer, &identity, transfer_syntax, uids)?;
-    let mut copy = Copy { input, writer, uids, written, depth: 0, pending: statements() };
+    let characters = character_set(b"");
+    let mut copy = Copy { input, writer, uids, identifiers, characters, written, depth: 0, pending: statements() };
     copy.data_set(syntax, None)
 }
 
@@ -152,6 +162,9 @@ struct Copy<'a, R: Read, W: Write> {
     input: Input<R>,
     writer: &'a mut W,
     uids: &'a Uids,
+    /// Whom no text may name.
+    identifiers: Identifiers,
+    characters: SpecificCharacterSet,
     /// How the copy is encoded.
     written: Syntax,
     depth: u32,
@@ -205,8 +218,23 @@ impl<R: Read + Seek, W: Write> Copy<'_, R, W> {
             Action::Empty => self.replace(element, &[], syntax),
             Action::Dummy => self.replace(element, dummy(vr), syntax),
             Action::Uid => self.identifiers(element, syntax),
+            Action::Keep if is_written(vr) && element.length <= TEXT_LIMIT => self.text(element, syntax),
             Action::Keep => self.keep(element, syntax),
         }
+    }
+
+    /// Copies a text, where it does not repeat what identifies somebody.
+    fn text(&mut self, element: Element, syntax: Syntax) -> Result<(), Unreadable> {
+        let bytes = self.input.value(element.length)?;
+        if element.tag == tags::SPECIFIC_CHARACTER_SET {
+            self.characters = character_set(&bytes);
+        }
+        let text = value::texts(element.vr, &bytes, syntax, &self.characters).join("\\");
+        if self.identifiers.are_in(&text) {
+            return Ok(put(self.writer, element.tag, element.vr, dummy(element.vr), self.written)?);
+        }
+        element.write(self.writer, self.written)?;
+        Ok(self.writer.write_all(&bytes)?)
     }
 
     fn replace(&mut self, element: Element, value: &[u8], syntax: Syntax) -> Result<(), Unreadable> {

@@ -1,9 +1,8 @@
-use std::collections::HashSet;
 use std::io::Cursor;
 
 use super::*;
 use crate::original::dicom::sample::Sample;
-use crate::original::header::dicom::{self as header, Header};
+use crate::original::header::dicom::Header;
 
 fn copy(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let mut out = Vec::new();
@@ -46,6 +45,21 @@ fn nothing_of_the_patient_is_left() {
             assert!(!holds(&copy, text), "{text}");
         }
     }
+}
+
+#[test]
+fn texts_that_repeat_a_name_are_replaced_at_any_depth() {
+    let mut file = Sample::explicit();
+    file.image().put(tags::SOFTWARE_VERSIONS, VR::LO, b"7.1 for P-0042").put(tags::SEQUENCE_NAME, VR::SH, b"fast");
+    file.sequence(tags::CONCEPT_NAME_CODE_SEQUENCE, |item| {
+        item.put(tags::CODE_MEANING, VR::LO, b"Finding of MARIA ");
+    });
+    assert!(holds(&file.bytes, "MARIA"));
+    let copy = copy(&file.bytes).unwrap();
+    for text in ["MARIA", "P-0042"] {
+        assert!(!holds(&copy, text), "{text}");
+    }
+    assert_eq!(keeping(&copy, &[]).tags["SequenceName"], "fast");
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl Look {
         file.seek(SeekFrom::Start(0))?;
         let mut bytes = Vec::new();
         file.take(DOCUMENT_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
-        match document::read(&bytes, DOCUMENT_LIMIT) {
+        match document::read(&bytes, DOCUMENT_LIMIT)? {
             Ok(document) => {
                 self.format = Some(document::format_name(document.format));
                 (self.encoding, self.text) = (document.encoding, Some(document.text));

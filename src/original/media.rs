@@ -71,6 +71,20 @@ pub fn media_type(head: &[u8]) -> &'static str {
     }
 }
 
+/// The end of the name of a file of a media type.
+pub fn extension(media: &str) -> &'static str {
+    match media {
+        DICOM => "dcm",
+        PNG => "png",
+        JPEG => "jpg",
+        TIFF => "tif",
+        GIF => "gif",
+        BMP => "bmp",
+        PDF => "pdf",
+        _ => "bin",
+    }
+}
+
 /// Whether a DICOM file begins with its preamble.
 pub fn has_preamble(head: &[u8]) -> bool {
     head.get(128..132) == Some(b"DICM")

@@ -2,6 +2,7 @@
 //!
 //! Pure functions over [`std::io::Read`] and [`std::io::Seek`]; what is wrong with a file is a value.
 
+pub mod apart;
 pub mod deidentify;
 pub mod dicom;
 pub mod document;

@@ -115,7 +115,7 @@ fn a_selection_takes_one_table_or_its_line() {
     };
     assert_eq!(take(&["+silver.exam_labels"]), "bronze.exam_events silver.exams silver.exam_labels");
     assert_eq!(take(&["silver.reports"]), "silver.reports");
-    let below = "silver.exams silver.exam_labels silver.images gold.exam_label_consensus \
+    let below = "silver.exams silver.exam_labels silver.images gold.exam_label_consensus gold.exam_catalog \
                  gold.label_activity_monthly gold.label_completeness";
     assert_eq!(take(&["silver.exams+"]), below);
     assert_eq!(take(&["bronze.report_events", "silver.reports"]), "bronze.report_events silver.reports");
@@ -273,6 +273,7 @@ fn a_failed_expectation_ends_with_3_and_shows_nothing() {
         "silver.exam_labels",
         "silver.images",
         "gold.exam_label_consensus",
+        "gold.exam_catalog",
         "gold.label_activity_monthly",
         "gold.label_completeness",
     ];
@@ -355,7 +356,7 @@ fn each_stage_of_a_run_tells_how_it_ended_and_the_next_run_goes_on_from_there() 
     let broken = [
         json!(["bronze", "failed", 1, 1, 0]),
         json!(["silver", "left out", 4, 0, 3]),
-        json!(["gold", "left out", 0, 0, 3]),
+        json!(["gold", "left out", 0, 0, 4]),
     ];
     assert_eq!(stages(&sandbox), broken);
     let error = &sandbox.expect(0, &["history", "--format", "json"]).json()[0]["error"];
@@ -365,7 +366,7 @@ fn each_stage_of_a_run_tells_how_it_ended_and_the_next_run_goes_on_from_there() 
     sandbox.deliver("exam/a.json", exam(1, "CHEST"));
     sandbox.run();
     let put_right =
-        [json!(["bronze", "done", 1, 0, 0]), json!(["silver", "done", 3, 0, 0]), json!(["gold", "done", 3, 0, 0])];
+        [json!(["bronze", "done", 1, 0, 0]), json!(["silver", "done", 3, 0, 0]), json!(["gold", "done", 4, 0, 0])];
     assert_eq!(stages(&sandbox), [&put_right[..], &broken[..]].concat());
     sandbox.run();
     assert_eq!(stages(&sandbox).len(), 6, "a run with nothing to do leaves no row");

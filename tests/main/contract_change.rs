@@ -57,6 +57,7 @@ fn a_changed_reference_of_a_child_leaves_its_parent_alone() {
     let expected = owned(&[
         ("silver.exam_labels", "contract-changed"),
         ("gold.exam_label_consensus", "new-input"),
+        ("gold.exam_catalog", "new-input"),
         ("gold.label_activity_monthly", "new-input"),
         ("gold.label_completeness", "contract-changed"),
     ]);

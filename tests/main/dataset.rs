@@ -185,9 +185,10 @@ fn a_release_gives_the_same_bytes_whatever_the_threads_and_what_came_since() {
     later.iter_mut().for_each(|scan| scan["at"] = json!(2));
     later[0]["found"] = json!(["mass"]);
     deliver(&sandbox, "b", &later);
+    sandbox.expect(0, &["maintain", "--keep", "0s"]);
     let again = build(&sandbox, "scans", &[&small[..], &["--replace", "--as-of", "1"]].concat());
     assert_eq!(again["digest"], one["digest"]);
-    assert_eq!(files(&sandbox, "scans"), first, "after new data");
+    assert_eq!(files(&sandbox, "scans"), first, "after new data and maintenance");
     assert_eq!(pinned(&sandbox), [1]);
     build(&sandbox, "later", &small);
     assert_eq!(pinned(&sandbox), [2, 1]);

@@ -16,6 +16,7 @@ mod late_events;
 mod maintain;
 mod new_table;
 mod originals;
+mod parts;
 mod surrogate;
 mod profiles;
 mod readme;

@@ -79,15 +79,70 @@ fn pdf(trailer: &str, more: &str) -> Vec<u8> {
         "<< /Length 19 >>\nstream\n0 0 m 100 100 l S  \nendstream".to_owned(),
         more.to_owned(),
     ];
-    let (mut file, mut offsets) = (b"%PDF-1.4\n".to_vec(), Vec::new());
+    let mut file = b"%PDF-1.4\n".to_vec();
     for (number, object) in (1..).zip(&objects) {
-        offsets.push(file.len());
         file.extend(format!("{number} 0 obj\n{object}\nendobj\n").bytes());
     }
-    let index = file.len();
-    file.extend(b"xref\n0 6\n0000000000 65535 f \n");
+    indexed(file, trailer)
+}
+
+/// A PDF of one page with these contents and resources, and further objects from 5 on.
+fn page(contents: (&str, &[u8]), resources: &str, more: &[String]) -> Vec<u8> {
+    let mut file = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n".to_vec();
+    file.extend(b"2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n3 0 obj\n<< /Type /Page /Parent 2 0 R ");
+    file.extend(format!("/MediaBox [0 0 9 9] /Contents 4 0 R /Resources << {resources} >> >>\nendobj\n").bytes());
+    let (filter, bytes) = contents;
+    file.extend(format!("4 0 obj\n<< {filter} /Length {} >>\nstream\n", bytes.len()).bytes());
+    file.extend(bytes);
+    file.extend(b"\nendstream\nendobj\n");
+    for (number, object) in (5..).zip(more) {
+        file.extend(format!("{number} 0 obj\n{object}\nendobj\n").bytes());
+    }
+    indexed(file, "")
+}
+
+/// A PDF whose page unpacks to so many bytes of zeros: matches of 258 bytes at distance 1, in 13 bits each.
+fn bomb(bytes: usize) -> Vec<u8> {
+    // One block of fixed codes: a literal 0 and a match make 3 bytes, and each further 8 matches 13.
+    let codes = |matches: usize| (0..matches).flat_map(|_| [1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0]);
+    let pack = |bits: Vec<u8>| -> Vec<u8> {
+        bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit)).collect()
+    };
+    let mut packed = vec![0x78, 0x9c];
+    packed.extend(pack([1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 0].into_iter().chain(codes(1)).collect()));
+    packed.extend(pack(codes(8).collect()).repeat(bytes / (8 * 258)));
+    page(("/Filter /FlateDecode", &packed), "", &[])
+}
+
+/// Forms that each draw the next ten times: ten to the power of their number.
+fn laughs(forms: usize) -> Vec<u8> {
+    let draw = "/X Do ".repeat(10);
+    let form = |number: usize| {
+        let next = if number < forms {
+            format!("/Resources << /XObject << /X {} 0 R >> >>", number + 6)
+        } else {
+            String::new()
+        };
+        let length = draw.len();
+        format!(
+            "<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] {next} /Length {length} >>\nstream\n{draw}\nendstream"
+        )
+    };
+    let forms: Vec<String> = (0..=forms).map(form).collect();
+    page(("", draw.as_bytes()), "/XObject << /X 5 0 R >>", &forms)
+}
+
+/// A PDF's objects with the index of where they begin.
+fn indexed(mut file: Vec<u8>, trailer: &str) -> Vec<u8> {
+    let begins = |at: &usize| {
+        let line = file[*at..].split(|byte| *byte == b'\n').next().unwrap();
+        line.ends_with(b" 0 obj") && (*at == 0 || file[at - 1] == b'\n')
+    };
+    let offsets: Vec<usize> = (0..file.len()).filter(|at| file[*at].is_ascii_digit()).filter(begins).collect();
+    let (index, size) = (file.len(), offsets.len() + 1);
+    file.extend(format!("xref\n0 {size}\n0000000000 65535 f \n").bytes());
     offsets.iter().for_each(|offset| file.extend(format!("{offset:010} 00000 n \n").bytes()));
-    file.extend(format!("trailer\n<< /Size 6 /Root 1 0 R {trailer} >>\nstartxref\n{index}\n%%EOF\n").bytes());
+    file.extend(format!("trailer\n<< /Size {size} /Root 1 0 R {trailer} >>\nstartxref\n{index}\n%%EOF\n").bytes());
     file
 }
 
@@ -287,6 +342,9 @@ fn a_second_run_looks_at_what_changed_only() {
         ("changed".into(), "found".into(), "found".into())
     );
     assert_eq!(sandbox.count("bronze.image_files"), 5);
+    let catalog = sandbox.columns("gold.exam_catalog", &["exam_id", "image_status"]);
+    let late = catalog.iter().find(|row| row["exam_id"] == "3").unwrap();
+    assert_eq!(late["image_status"], "found");
     // The content that a file had before, under its name: a change, though the content is known.
     sandbox.deliver("images/a.dcm", dicom("1.2.1"));
     run(&sandbox);
@@ -323,6 +381,42 @@ fn documents_are_read_as_text_or_say_why_not() {
     ];
     crate::harness::assert_same(&rows, &expected, "documents");
     assert_eq!(sandbox.count("silver.quarantine"), 1);
+    let catalog = sandbox.columns("gold.exam_catalog", &["exam_id", "report_text"]);
+    assert_eq!(catalog[1], json!({"exam_id": "2", "report_text": "Um\n\nDois"}));
+}
+
+#[test]
+fn a_document_that_wants_all_memory_costs_only_itself() {
+    let sandbox = Sandbox::new();
+    sandbox.deliver("exam/a.json", exams(&["a", "b", "c"]));
+    sandbox.deliver("report_documents/1.pdf", bomb(2 << 30));
+    sandbox.deliver("report_documents/2.txt", "Fine.");
+    sandbox.deliver("report_documents/3.pdf", pdf("", "null"));
+    run(&sandbox);
+    let reasons = sandbox.columns("silver.report_documents", &["exam_id", "reason"]);
+    let row = |id: &str, reason: Value| json!({"exam_id": id, "reason": reason});
+    assert_eq!(
+        reasons,
+        [
+            row("1", json!("the document takes too much memory to read")),
+            row("2", Value::Null),
+            row("3", json!("the document has no text")),
+        ]
+    );
+}
+
+#[test]
+#[ignore = "takes the half minute that a document may take"]
+fn a_document_that_never_ends_costs_only_its_time() {
+    let sandbox = Sandbox::new();
+    sandbox.deliver("exam/a.json", exams(&["a", "b"]));
+    sandbox.deliver("report_documents/1.pdf", laughs(12));
+    sandbox.deliver("report_documents/2.pdf", pdf("", "null"));
+    let start = Instant::now();
+    run(&sandbox);
+    assert!(start.elapsed().as_secs() < 60);
+    let reasons = sandbox.columns("silver.report_documents", &["reason"]);
+    assert_eq!(reasons[1], json!({"reason": "the document takes too long to read"}));
 }
 
 /// A file of zeros, which takes no room on the disk.

@@ -4,6 +4,7 @@
 //! elements before the damage, a length that lies allocates nothing, and a value that nobody wants is jumped over.
 
 pub mod element;
+pub mod identifiers;
 pub mod input;
 pub mod meta;
 pub mod profile;

@@ -45,11 +45,11 @@ fn parse(line: &str) -> Option<(Tag, Action)> {
 
 /// What becomes of an element in a de-identified copy.
 ///
-/// Besides the table: private elements, elements that the dictionary does not know, group lengths, curves (50xx),
-/// overlays (60xx) and what the table does not list of the patient's group 0010 go; persons' names, dates, times and
+/// Besides the table: private elements, elements that the dictionary does not know, group lengths, directories of files
+/// (0004), curves (50xx), overlays (60xx) and what the table does not list of the patient's group 0010 go; persons' names, dates, times and
 /// free text that the table does not list become dummies.
 pub fn action(tag: Tag, vr: VR) -> Action {
-    if tag.0 % 2 == 1 || matches!(tag.0 >> 8, 0x50 | 0x60) || tag.1 == 0 {
+    if tag.0 % 2 == 1 || matches!(tag.0 >> 8, 0x50 | 0x60) || tag.0 == 0x0004 || tag.1 == 0 {
         return Action::Remove;
     }
     if let Some(action) = ACTIONS.get(&tag) {
@@ -99,6 +99,7 @@ mod tests {
         assert_eq!(action(Tag(0x0009, 0x1001), VR::LO), Action::Remove);
         assert_eq!(action(Tag(0x6002, 0x3000), VR::OW), Action::Remove);
         assert_eq!(action(Tag(0x5000, 0x0010), VR::US), Action::Remove);
+        assert_eq!(action(tags::REFERENCED_FILE_ID, VR::CS), Action::Remove);
         assert_eq!(action(Tag(0x0008, 0x0000), VR::UL), Action::Remove);
         assert_eq!(action(Tag(0x0008, 0xFFF0), VR::UN), Action::Remove);
         assert_eq!(action(tags::TEXT_VALUE, VR::UT), Action::Dummy);

@@ -1,13 +1,16 @@
 //! Reports as they come, as text: markup removed, paragraphs kept.
 
 mod html;
-mod pdf;
+pub(super) mod pdf;
 mod plain;
 mod rtf;
 
-use std::fmt;
+use std::borrow::Cow;
+use std::{fmt, io};
 
-use crate::original::media;
+use serde::{Deserialize, Serialize};
+
+use crate::original::{apart, media};
 
 /// A document's text and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +24,7 @@ pub struct Document {
 }
 
 /// Why there is no text. None holds a value of the document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// The document or its text has more bytes than the limit.
     TooLarge {
@@ -33,11 +36,20 @@ pub enum Reason {
     /// Nothing to read: an empty file, markup only, or a PDF of pictures.
     NoText,
     /// The document breaks its format's rules so far that nothing can be made of it.
-    Damaged(&'static str),
+    Damaged(Cow<'static, str>),
     /// Reading took longer than it may.
     TooSlow,
+    /// Reading took more memory than it may, or ended the process that did it.
+    TooLaborious,
     /// No document.
-    NotADocument(&'static str),
+    NotADocument(Cow<'static, str>),
+}
+
+impl Reason {
+    /// The document breaks a rule.
+    pub fn damaged(what: &'static str) -> Self {
+        Self::Damaged(Cow::Borrowed(what))
+    }
 }
 
 impl fmt::Display for Reason {
@@ -48,6 +60,7 @@ impl fmt::Display for Reason {
             Self::NoText => f.write_str("the document has no text"),
             Self::Damaged(what) => write!(f, "the document is damaged: {what}"),
             Self::TooSlow => f.write_str("the document takes too long to read"),
+            Self::TooLaborious => f.write_str("the document takes too much memory to read"),
             Self::NotADocument(media) => write!(f, "{media} is no document"),
         }
     }
@@ -58,27 +71,30 @@ impl std::error::Error for Reason {}
 /// Reads a document of at most `limit` bytes, whose text may not be larger either.
 ///
 /// # Errors
-/// The [`Reason`] why there is no text.
-pub fn read(bytes: &[u8], limit: usize) -> Result<Document, Reason> {
+/// When no reader of PDF can be started. Why there is no text is the [`Reason`].
+pub fn read(bytes: &[u8], limit: usize) -> io::Result<Result<Document, Reason>> {
     if bytes.len() > limit {
-        return Err(Reason::TooLarge { limit });
+        return Ok(Err(Reason::TooLarge { limit }));
     }
     let format = media::media_type(&bytes[..bytes.len().min(media::HEAD)]);
     let (text, encoding) = match format {
         media::TEXT | media::JSON => plain::text(bytes),
         media::HTML => html::text(bytes),
         media::RTF => rtf::text(bytes),
-        media::PDF => (pdf::text(bytes, limit)?, None),
-        _ if bytes.is_empty() => return Err(Reason::NoText),
-        _ => return Err(Reason::NotADocument(format)),
+        media::PDF => match apart::text(bytes, limit)? {
+            Ok(text) => (text, None),
+            Err(reason) => return Ok(Err(reason)),
+        },
+        _ if bytes.is_empty() => return Ok(Err(Reason::NoText)),
+        _ => return Ok(Err(Reason::NotADocument(format.into()))),
     };
-    if text.len() > limit {
-        return Err(Reason::TooLarge { limit });
-    }
-    if text.trim().is_empty() {
-        return Err(Reason::NoText);
-    }
-    Ok(Document { format, encoding, text })
+    Ok(if text.len() > limit {
+        Err(Reason::TooLarge { limit })
+    } else if text.trim().is_empty() {
+        Err(Reason::NoText)
+    } else {
+        Ok(Document { format, encoding, text })
+    })
 }
 
 /// The short name of a document's format.
@@ -124,16 +140,16 @@ mod tests {
             (b"{\\rtf1\\ansi Um\\par Dois}", media::RTF, "windows-1252", "Um\nDois"),
         ] {
             let expected = Document { format, encoding: Some(encoding), text: text.to_owned() };
-            assert_eq!(read(bytes, LIMIT), Ok(expected));
+            assert_eq!(read(bytes, LIMIT).unwrap(), Ok(expected));
         }
     }
 
     #[test]
     fn what_cannot_be_read_says_why() {
-        assert_eq!(read(b"", LIMIT), Err(Reason::NoText));
-        assert_eq!(read(b" \n", LIMIT), Err(Reason::NoText));
-        assert_eq!(read(b"<html><script>alert()</script></html>", LIMIT), Err(Reason::NoText));
-        assert_eq!(read(b"\x89PNG\r\n\x1a\n", LIMIT), Err(Reason::NotADocument(media::PNG)));
-        assert_eq!(read(&[b'a'; 11], 10), Err(Reason::TooLarge { limit: 10 }));
+        assert_eq!(read(b"", LIMIT).unwrap(), Err(Reason::NoText));
+        assert_eq!(read(b" \n", LIMIT).unwrap(), Err(Reason::NoText));
+        assert_eq!(read(b"<html><script>alert()</script></html>", LIMIT).unwrap(), Err(Reason::NoText));
+        assert_eq!(read(b"\x89PNG\r\n\x1a\n", LIMIT).unwrap(), Err(Reason::NotADocument(media::PNG.into())));
+        assert_eq!(read(&[b'a'; 11], 10).unwrap(), Err(Reason::TooLarge { limit: 10 }));
     }
 }

@@ -1,61 +1,49 @@
-//! Text out of PDF.
+//! Pages and text of PDF.
 //!
-//! A PDF is a program, and the crate that runs it may panic, never end, or find itself in a circle. So it runs in a
-//! thread of its own with a deadline, and circles are looked for beforehand. Its memory is bounded by the limit on the
-//! document's size and on its text only: a stream that inflates without end is not.
+//! The crate that runs a PDF may panic, never end, take all memory, or find itself in a circle. Circles are looked for
+//! beforehand; the rest is the business of [`crate::original::apart`].
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use pdf_extract::{ConvertToFmt, Dictionary, Document, Object, ObjectId, PlainTextOutput, output_doc_page};
+use pdf_extract::{ConvertToFmt, Dictionary, Document, Error, Object, ObjectId, PlainTextOutput, output_doc_page};
 
 use super::{Reason, tidy};
-use crate::original::guard::guarded;
-
-/// How long a document may take.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
-
-/// The stack of the thread: pages nest what they draw.
-const STACK: usize = 16 << 20;
+use crate::original::apart::TIME_LIMIT;
 
 /// How deep pages may nest what they draw, and the tree of pages its branches.
 const DEPTH_LIMIT: usize = 64;
+
+/// How many pages there are.
+///
+/// # Errors
+/// The [`Reason`] why that cannot be told.
+pub fn pages(bytes: &[u8]) -> Result<u32, Reason> {
+    match Document::load_metadata_mem(bytes) {
+        Ok(metadata) => Ok(metadata.page_count),
+        // lopdf says so of documents that need a password
+        Err(Error::InvalidPassword | Error::Decryption(_) | Error::Unimplemented(_)) => Err(Reason::Encrypted),
+        Err(_) => Err(Reason::damaged("no index of its parts")),
+    }
+}
 
 /// The text of all pages, set apart by empty lines.
 ///
 /// # Errors
 /// The [`Reason`] why there is none.
 pub fn text(bytes: &[u8], limit: usize) -> Result<String, Reason> {
-    let (sender, receiver) = sync_channel(1);
-    let bytes = bytes.to_vec();
-    let work = move || {
-        if let Some(read) = guarded(|| extract(&bytes, limit)) {
-            drop(sender.send(read));
-        }
-    };
-    thread::Builder::new().name("pdf".to_owned()).stack_size(STACK).spawn(work).map_err(|_| Reason::TooSlow)?;
-    match receiver.recv_timeout(TIME_LIMIT) {
-        Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => Err(Reason::TooSlow),
-        Err(RecvTimeoutError::Disconnected) => Err(Reason::Damaged("a page breaks the rules")),
-    }
-}
-
-fn extract(bytes: &[u8], limit: usize) -> Result<String, Reason> {
     let mut document = match Document::load_mem(bytes) {
         Ok(document) => document,
-        Err(pdf_extract::Error::InvalidPassword | pdf_extract::Error::Decryption(_)) => return Err(Reason::Encrypted),
-        Err(_) => return Err(Reason::Damaged("no index of its parts")),
+        Err(Error::InvalidPassword | Error::Decryption(_)) => return Err(Reason::Encrypted),
+        Err(_) => return Err(Reason::damaged("no index of its parts")),
     };
     // many documents are encrypted with an empty password, against changes only
     if document.is_encrypted() && document.decrypt("").is_err() {
         return Err(Reason::Encrypted);
     }
     if runs_in_circles(&document) {
-        return Err(Reason::Damaged("it contains itself"));
+        return Err(Reason::damaged("it contains itself"));
     }
     empty_pictures(&mut document);
     let mut text = Bounded { text: String::new(), limit, deadline: Instant::now() + TIME_LIMIT, full: None };
@@ -64,7 +52,7 @@ fn extract(bytes: &[u8], limit: usize) -> Result<String, Reason> {
         if let Some(reason) = text.full {
             return Err(reason);
         }
-        result.map_err(|_| Reason::Damaged("a page breaks the rules"))?;
+        result.map_err(|_| Reason::damaged("a page breaks the rules"))?;
         text.text.push_str("\n\n");
     }
     Ok(tidy(&text.text))
@@ -155,6 +143,12 @@ fn forms<'a>(document: &'a Document, drawn: &'a Dictionary) -> Vec<(ObjectId, &'
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::original::apart;
+
+    /// As everybody reads: what panics is a reason.
+    fn text(bytes: &[u8], limit: usize) -> Result<String, Reason> {
+        apart::text(bytes, limit).unwrap()
+    }
 
     /// A PDF of one page from its objects, of which the first is the catalog.
     fn pdf(objects: &[&str], trailer: &str) -> Vec<u8> {
@@ -224,7 +218,7 @@ mod tests {
         let (page, content) = (page("/XObject << /X 5 0 R >>"), stream("", "/X Do"));
         let form =
             stream("/Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject << /X 5 0 R >> >>", "/X Do");
-        let circle = Err(Reason::Damaged("it contains itself"));
+        let circle = Err(Reason::damaged("it contains itself"));
         assert_eq!(read(&[CATALOG, PAGES, &page, &content, &form], ""), circle);
         let own_ancestor = "<< /Type /Pages /Kids [3 0 R] /Count 1 /Parent 2 0 R >>";
         assert_eq!(read(&[CATALOG, own_ancestor, &page, &content], ""), circle);

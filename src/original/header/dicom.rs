@@ -10,6 +10,7 @@ use dicom_dictionary_std::tags;
 use dicom_encoding::text::SpecificCharacterSet;
 
 use crate::original::dicom::element::{Element, ITEM_END, Syntax, UNDEFINED, entry, keyword};
+use crate::original::dicom::identifiers::{Identifiers, identifies, is_written};
 use crate::original::dicom::input::Input;
 use crate::original::dicom::meta::{self, Meta};
 use crate::original::dicom::profile::{Action, action};
@@ -83,8 +84,10 @@ pub struct Header {
     pub transfer_syntax: Option<String>,
     /// (0010,0020), to be hashed by the caller and never kept.
     pub patient_id: Option<Secret>,
+    /// Whom the top level names.
+    pub identifiers: Identifiers,
     /// Other elements of the top level by keyword, components separated by a backslash: text and numbers that the
-    /// Basic Profile keeps, and those that the caller asked for.
+    /// Basic Profile keeps and that repeat nothing of [`Header::identifiers`], and those that the caller asked for.
     pub tags: BTreeMap<String, String>,
     /// Whether there is pixel data.
     pub has_pixels: bool,
@@ -152,7 +155,7 @@ impl Elements<'_> {
     }
 
     fn wants(&self, element: Element) -> bool {
-        is_field(element.tag) || self.is_kept(element.tag, element.vr)
+        is_field(element.tag) || identifies(element.tag, element.vr) || self.is_kept(element.tag, element.vr)
     }
 
     /// Whether an element goes into the map of tags.
@@ -167,6 +170,10 @@ impl Elements<'_> {
         let named = self.found.get(&tags::SPECIFIC_CHARACTER_SET);
         let characters = named.map_or(SpecificCharacterSet::ISO_IR_6, |(_, bytes)| value::character_set(bytes));
         let values = Values { found: &self.found, syntax, characters };
+        let mut identifiers = Identifiers::default();
+        for (tag, (vr, _)) in self.found.iter().filter(|(tag, (vr, _))| identifies(**tag, *vr)) {
+            identifiers.add(*tag, *vr, &values.all(*tag));
+        }
         Header {
             study_uid: values.text(tags::STUDY_INSTANCE_UID),
             series_uid: values.text(tags::SERIES_INSTANCE_UID),
@@ -186,19 +193,26 @@ impl Elements<'_> {
             acquisition_date: values.date(tags::ACQUISITION_DATE).or_else(|| values.date(tags::ACQUISITION_DATE_TIME)),
             transfer_syntax: meta.transfer_syntax,
             patient_id: values.text(tags::PATIENT_ID).map(Secret),
-            tags: self.kept(&values),
+            tags: self.kept(&values, &identifiers),
+            identifiers,
             has_pixels: self.has_pixels,
             fault,
         }
     }
 
-    fn kept(&self, values: &Values<'_>) -> BTreeMap<String, String> {
-        let kept = self.found.keys().filter(|tag| {
-            let asked = keyword(**tag).is_some_and(|keyword| self.keep.contains(keyword));
-            asked || (!is_field(**tag) && **tag != tags::SPECIFIC_CHARACTER_SET)
-        });
-        let named = kept.filter_map(|tag| Some((keyword(*tag)?.to_owned(), values.all(*tag).join("\\"))));
-        named.filter(|(_, text)| !text.is_empty()).collect()
+    fn kept(&self, values: &Values<'_>, identifiers: &Identifiers) -> BTreeMap<String, String> {
+        let mut kept = BTreeMap::new();
+        for (tag, (vr, _)) in &self.found {
+            let Some(keyword) = keyword(*tag) else { continue };
+            let text = values.all(*tag).join("\\");
+            let is_asked_for = self.keep.contains(keyword);
+            let may_stay =
+                !is_field(*tag) && self.is_kept(*tag, *vr) && !(is_written(*vr) && identifiers.are_in(&text));
+            if !text.is_empty() && (is_asked_for || may_stay) {
+                kept.insert(keyword.to_owned(), text);
+            }
+        }
+        kept
     }
 }
 

@@ -55,6 +55,15 @@ fn nothing_of_the_patient_is_shown() {
 }
 
 #[test]
+fn a_text_that_repeats_a_name_is_left_out() {
+    let mut sample = Sample::explicit();
+    sample.image().put(tags::SOFTWARE_VERSIONS, VR::LO, b"maria 2 ").put(tags::SEQUENCE_NAME, VR::SH, b"fast");
+    let tags = header(&sample.bytes).tags;
+    assert!(!tags.contains_key("SoftwareVersions"));
+    assert_eq!(tags["SequenceName"], "fast");
+}
+
+#[test]
 fn what_is_asked_for_is_kept() {
     let keep = ["PatientBirthDate", "PatientID", "Modality"].map(str::to_owned).into();
     let header = read(Cursor::new(sound()), &keep).unwrap();

@@ -2,12 +2,10 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use pdf_extract::{Document, Error};
-
 use super::tiff;
 use crate::original::guard::guarded;
-use crate::original::media;
 use crate::original::unreadable::Unreadable;
+use crate::original::{apart, media};
 
 /// PDF files keep their index at the end and must be read as a whole; beyond this size their pages are not counted.
 const PDF_LIMIT: u64 = 64 << 20;
@@ -50,10 +48,12 @@ pub fn read<R: Read + Seek>(mut reader: R, media: &str) -> Result<Extent, Unread
 fn picture<R: Read + Seek>(mut reader: R, end: Option<&[u8]>) -> Result<Extent, Unreadable> {
     reader.rewind()?;
     let mut reader = BufReader::with_capacity(1024, reader);
-    let size = imagesize::reader_size(&mut reader).map_err(|error| match error {
-        imagesize::ImageError::IoError(error) => Unreadable::from(error),
-        _ => Unreadable::content("the picture's header is damaged"),
-    })?;
+    let damaged = || Unreadable::content("the picture's header is damaged");
+    let size = match guarded(|| imagesize::reader_size(&mut reader)).ok_or_else(damaged)? {
+        Ok(size) => size,
+        Err(imagesize::ImageError::IoError(error)) => return Err(error.into()),
+        Err(_) => return Err(damaged()),
+    };
     let fault = match end {
         Some(mark) if !ends_with(reader.into_inner(), mark)? => Some("the picture ends early".to_owned()),
         _ => None,
@@ -78,15 +78,9 @@ fn pdf_pages<R: Read + Seek>(mut reader: R) -> Result<Option<u32>, Unreadable> {
     reader.rewind()?;
     let mut bytes = Vec::new();
     reader.take(PDF_LIMIT).read_to_end(&mut bytes)?;
-    let damaged = || Unreadable::content("the document's index is damaged");
-    let metadata = guarded(|| Document::load_metadata_mem(&bytes)).ok_or_else(damaged)?;
-    match metadata {
-        Ok(metadata) => Ok(Some(metadata.page_count)),
-        // lopdf says so of documents that need a password
-        Err(Error::InvalidPassword | Error::Decryption(_) | Error::Unimplemented(_)) => {
-            Err(Unreadable::content("the document is encrypted"))
-        }
-        Err(_) => Err(damaged()),
+    match apart::pages(&bytes)? {
+        Ok(pages) => Ok(Some(pages)),
+        Err(reason) => Err(Unreadable::content(reason.to_string())),
     }
 }
 

@@ -126,17 +126,13 @@ async fn register(
     changed: Option<&ChangedKeys>,
 ) -> Result<()> {
     let keyed = table.keyed().map(|(_, keyed)| keyed).unwrap_or_default();
-    match changed {
-        Some(keys) => {
-            for (keyed, input) in keyed.iter().zip(inputs) {
-                by_key::restrict(ctx, keyed, input, keys).await?;
-            }
-        }
-        None => {
-            for input in inputs {
-                engine::register(ctx, &input.name, input.provider(ctx).await?)?;
-            }
-        }
+    for (index, input) in inputs.iter().enumerate() {
+        let provider = input.provider(ctx).await?;
+        let rows = match changed.zip(keyed.get(index)) {
+            Some((keys, keyed)) => by_key::of_keys(ctx, ctx.read_table(provider)?, keyed, &keys.rows)?.into_view(),
+            None => provider,
+        };
+        engine::register(ctx, &input.name, rows)?;
     }
     Ok(())
 }

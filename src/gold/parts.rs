@@ -1,0 +1,169 @@
+//! The rows of a `by_key` table, computed in as many parts of its keys as memory asks for.
+//!
+//! The SQL may collect whatever it likes, lists of texts or a join's side, and not all of that can go to disk. But what
+//! it gives for some keys depends on the input rows of those keys alone, so that any set of keys can be computed apart
+//! from the others. Nothing says beforehand how much the SQL will collect: all keys are tried at once, and what turns
+//! out to be too large for the engine's memory is taken in smaller parts. They are committed together.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, SchemaRef};
+use deltalake::datafusion::error::DataFusionError;
+use deltalake::datafusion::logical_expr::{ColumnarValue, Expr, Volatility, cast, create_udf};
+use deltalake::datafusion::prelude::SessionContext;
+
+use super::by_key::of_keys;
+use super::keys::key_schema;
+use super::output::{self, Written};
+use crate::contract::{KeyedInput, Table};
+use crate::engine;
+use crate::error::{Error, Place, Result};
+use crate::lake::{LakeTable, TableSpec, hash_keys};
+use crate::run::Run;
+use crate::silver::quarantine::Replace;
+use crate::transform::Transform;
+
+/// How many parts one becomes that was too large. Memory mostly ends early in an attempt, so that few large steps cost
+/// less than many small ones.
+const STEP: u64 = 4;
+/// The smallest part, as a share of all keys: what does not fit then is a single key.
+const SMALLEST: u64 = 4096;
+
+/// The rows that are to be computed.
+pub(super) struct Parts<'a> {
+    /// Who computes them.
+    pub run: &'a Run,
+    /// The table that they are of.
+    pub table: &'a Table,
+    /// The columns that the keys are made of.
+    pub replace_by: &'a [String],
+    /// How keys are told in the inputs.
+    pub keyed: &'a [KeyedInput],
+    /// Where they are written to.
+    pub target: &'a LakeTable,
+    /// Its columns and files.
+    pub spec: &'a TableSpec,
+    /// The inputs, in the order of `keyed`.
+    pub inputs: &'a [LakeTable],
+    /// The keys that are wanted; all of them without.
+    pub keys: Option<&'a RecordBatch>,
+}
+
+/// Those keys whose hash has a remainder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    index: u64,
+    of: u64,
+}
+
+impl Parts<'_> {
+    /// Computes the rows and writes them; `replace` says which rows of the quarantine give way to those set aside now.
+    ///
+    /// # Errors
+    /// When the rows of a single key do not fit into memory, an expectation of severity `fail` does not hold, or storage
+    /// fails.
+    pub async fn compute(&self, replace: &Replace) -> Result<Written> {
+        let (mut open, mut written) = (vec![Part { index: 0, of: 1 }], None::<Written>);
+        while let Some(part) = open.pop() {
+            let replace = if written.is_none() { replace } else { &Replace::Nothing };
+            match self.compute_part(part, replace).await {
+                Ok(more) => {
+                    written = Some(match written {
+                        Some(before) => before.and(more),
+                        None => more,
+                    });
+                }
+                Err(error) if error.is_out_of_memory() && part.of < SMALLEST => {
+                    tracing::info!(table = %self.table.name, part.of, "a part of the keys does not fit into memory");
+                    open.extend(part.split());
+                }
+                Err(error) if error.is_out_of_memory() => return Err(error.or_hint("give it more --memory")),
+                Err(error) => return Err(error),
+            }
+        }
+        written.ok_or_else(|| Error::failed(format!("{}: nothing was computed", self.table.name)))?.judged()
+    }
+
+    /// Runs the SQL over the input rows of a part of the keys, in a session of its own.
+    async fn compute_part(&self, part: Part, replace: &Replace) -> Result<Written> {
+        let ctx = self.run.session_with_references(self.table.references())?;
+        let schema = key_schema(self.table, self.replace_by);
+        let keys = self.keys.map(|keys| part.keys_of(keys)).transpose()?;
+        for (keyed, input) in self.keyed.iter().zip(self.inputs) {
+            register(&ctx, keyed, input, part, &schema, keys.as_ref()).await.at(&self.table.name)?;
+        }
+        let transform = Transform::plan(&ctx, self.table, &[], None).await?;
+        output::write(self.run, &transform, self.target, self.spec, replace).await
+    }
+}
+
+/// Registers an input as if it held only the rows of some keys; one that is broadcast is registered whole.
+async fn register(
+    ctx: &SessionContext,
+    keyed: &KeyedInput,
+    input: &LakeTable,
+    part: Part,
+    schema: &SchemaRef,
+    keys: Option<&RecordBatch>,
+) -> Result<()> {
+    let provider = input.provider(ctx).await?;
+    if keyed.is_broadcast() || (part.of == 1 && keys.is_none()) {
+        return engine::register(ctx, &input.name, provider);
+    }
+    let mut rows = ctx.read_table(provider)?;
+    if part.of > 1 {
+        rows = rows.filter(part.holds(&keyed.key, schema))?;
+    }
+    if let Some(keys) = keys {
+        rows = of_keys(ctx, rows, keyed, keys)?;
+    }
+    engine::register(ctx, &input.name, rows.into_view())
+}
+
+impl Part {
+    /// Smaller parts that are the same together.
+    fn split(self) -> impl Iterator<Item = Self> {
+        (0..STEP).map(move |step| Self { index: self.index + step * self.of, of: self.of * STEP })
+    }
+
+    fn has(self, hash: u128) -> bool {
+        hash % u128::from(self.of) == u128::from(self.index)
+    }
+
+    /// Those of some keys that are of the part.
+    fn keys_of(self, keys: &RecordBatch) -> Result<RecordBatch> {
+        let of_part = hash_keys(keys.columns())?.into_iter().map(|hash| Some(self.has(hash)));
+        Ok(filter_record_batch(keys, &of_part.collect::<BooleanArray>())?)
+    }
+
+    /// The condition that a row's key is of the part. Keys are compared as the table stores them.
+    fn holds(self, key: &[Expr], schema: &SchemaRef) -> Expr {
+        let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        let key = key.iter().zip(&types).map(|(expr, data_type)| cast(expr.clone(), data_type.clone())).collect();
+        let hash = move |columns: &[ColumnarValue]| {
+            let columns = ColumnarValue::values_to_arrays(columns)?;
+            let hashes = hash_keys(&columns).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let of_part = hashes.into_iter().map(|hash| Some(self.has(hash)));
+            Ok(ColumnarValue::Array(Arc::new(of_part.collect::<BooleanArray>())))
+        };
+        create_udf("_is_of_part", types, DataType::Boolean, Volatility::Immutable, Arc::new(hash)).call(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_part_have_each_of_its_keys_once() {
+        let part = Part { index: 3, of: 4 };
+        let parts: Vec<Part> = part.split().flat_map(Part::split).collect();
+        assert_eq!(parts.len(), 16);
+        for hash in 0..1000 {
+            let of = parts.iter().filter(|part| part.has(hash)).count();
+            assert_eq!(of, usize::from(part.has(hash)), "{hash}");
+        }
+    }
+}
