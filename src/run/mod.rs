@@ -20,6 +20,7 @@ use crate::variables::Variables;
 use crate::{bronze, gold, maintain, ops, silver};
 
 mod ends;
+mod leftovers;
 mod plan;
 mod publish;
 mod record;
@@ -186,7 +187,9 @@ impl Run {
     }
 
     async fn refresh_all(&self, tables: &[TableName], options: &Options) -> Result<RunReport> {
-        let (reports, errors) = self.walk(tables, options).await;
+        let mut errors = self.catch_up_others(tables, options).await;
+        let (reports, failed) = self.walk(tables, options).await;
+        errors.extend(failed);
         if tables.len() == self.project.tables.len() && errors.is_empty() {
             self.tidy().await;
         }

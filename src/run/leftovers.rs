@@ -1,0 +1,23 @@
+//! What killed runs left, in tables that a run does not bring up to date itself.
+
+use super::{Options, Run};
+use crate::contract::TableName;
+use crate::error::Error;
+
+impl Run {
+    /// Lets tables that the run leaves as they are hand over what a killed run of theirs left to its followers: what this
+    /// run reads and publishes must be whole.
+    pub(super) async fn catch_up_others(&self, names: &[TableName], options: &Options) -> Vec<Error> {
+        let mut errors = Vec::new();
+        let others = self.project.tables.iter().filter(|table| !names.contains(&table.name));
+        for table in others.filter(|table| options.takes_pipeline(&table.pipeline)) {
+            let caught_up = match self.lake.open(&table.name.to_string()).await {
+                Ok(Some(table)) => table.catch_up(&self.lake).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            errors.extend(caught_up.err());
+        }
+        errors
+    }
+}
