@@ -9,22 +9,28 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::contract::{Definition, Project, Stage, Table, TableName};
+use crate::contract::Project;
 use crate::error::{Error, Result};
-use crate::lake::{Commit, LakeTable, Replacements, TableSpec};
+use crate::lake::{Commit, Lake, LakeTable, Replacements, TableSpec};
 use crate::ops::{self, ErasureRow};
 use crate::query::{Reader, newest_release};
 use crate::release::user;
 use crate::replay::{Digest, digest};
 use crate::run::{Options, Run};
-use crate::silver::quarantine::{self, Places};
+use crate::silver::quarantine;
 
+mod linked;
 mod subject;
 
 pub use subject::Subject;
 
+/// The position under which `ops.erasures` records that an erasure was begun and not ended.
+const UNFINISHED: &str = "unfinished";
+/// What stands for all tables in the row of an erasure that begins.
+const WHOLE: &str = "*";
+
 /// What was erased of one table.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub struct Erased {
     /// The table.
     pub table: String,
@@ -53,6 +59,8 @@ pub struct Certificate {
     pub at: DateTime<Utc>,
     /// The user of the system who asked for it.
     pub by: String,
+    /// An erasure before was killed, and ended with this one: what it had taken out already is not counted here.
+    pub goes_on: bool,
     /// The releases up to this one lack rows now.
     pub redacted_up_to_release: Option<i64>,
     /// A row a table that held something.
@@ -86,32 +94,38 @@ async fn erase_leased(run: &Run, subject: &Arc<Subject>, value: &str) -> Result<
         salt: salt.to_string(),
         at: Utc::now(),
         by: user(),
+        goes_on: is_unfinished(&run.lake).await?,
         redacted_up_to_release: newest_release(&reader).await?.map(|release| release.release),
-        tables: redact(run, subject).await?,
+        tables: Vec::new(),
         computed_anew: Vec::new(),
     };
-    if !certificate.tables.is_empty() {
+    certificate.tables = redact(run, subject, &certificate).await?;
+    if !certificate.tables.is_empty() || certificate.goes_on {
         certificate.computed_anew = compute_anew(run.again(), subject).await?;
-        record(run, &certificate).await?;
+        record(run, &certificate, &certificate.tables, false).await?;
     }
     Ok(certificate)
 }
 
 /// Takes the subject's rows out of all tables.
-async fn redact(run: &Run, subject: &Arc<Subject>) -> Result<Vec<Erased>> {
+async fn redact(run: &Run, subject: &Arc<Subject>, certificate: &Certificate) -> Result<Vec<Erased>> {
     let names = run.lake.tables().await?;
     for name in &names {
         if let Some(table) = run.lake.open(name).await? {
             table.catch_up(&run.lake).await?;
         }
     }
-    let records: BTreeMap<String, Arc<Places>> =
-        subject.records(run).await?.into_iter().map(|(table, places)| (table, Arc::new(places))).collect();
+    for name in &names {
+        if let Some(table) = run.lake.open(name).await? {
+            table.delete_orphans(&run.lake).await?;
+        }
+    }
+    let found = Arc::new(subject.find(run).await?);
     let (mut erased, mut tables, mut replaced) = (Vec::new(), Vec::new(), Replacements::new());
-    for name in names.iter().filter(|name| !name.starts_with("ops.")) {
+    for name in names.iter().filter(|name| !name.starts_with("ops.") || **name == ops::files().name) {
         let Some(table) = run.lake.open(name).await? else { continue };
-        let concerned = subject.concerned(name, records_of(name, &records));
-        let new = table.write_without(&spec(&run.project, &table)?, &*concerned).await?;
+        let redaction = subject.redaction(name, &found);
+        let new = table.write_redacted(&spec(&run.project, &table)?, &*redaction).await?;
         if !new.is_empty() {
             let before = digest(&table).await?;
             erased.push(Erased { table: name.clone(), rows: 0, files: new.len() as u64, before, after: before });
@@ -119,14 +133,20 @@ async fn redact(run: &Run, subject: &Arc<Subject>) -> Result<Vec<Erased>> {
             replaced.extend(new);
         }
     }
+    if erased.is_empty() {
+        return Ok(erased);
+    }
+    // From here on rows go: whoever comes after a process that was killed must know that there is something to end.
+    let whole = Erased { table: WHOLE.to_owned(), rows: 0, files: replaced.len() as u64, ..Erased::default() };
+    record(run, certificate, &[whole], true).await?;
     // Commits carry files of other tables, so every log may name any of them.
-    for name in &names {
-        if let Some(table) = run.lake.open(name).await? {
-            table.rename_in_log(&replaced).await?;
+    for name in finders_last(names, &run.project, subject) {
+        if let Some(table) = run.lake.open(&name).await? {
+            table.rename_in_log(&run.lake, &replaced).await?;
         }
     }
     for (table, old) in tables {
-        table.delete_replaced(&old).await?;
+        table.delete_replaced(&run.lake, &old).await?;
     }
     for erased in &mut erased {
         let table = run.lake.open(&erased.table).await?;
@@ -137,33 +157,36 @@ async fn redact(run: &Run, subject: &Arc<Subject>) -> Result<Vec<Erased>> {
     Ok(erased)
 }
 
-/// The records of a bronze table; none of them where the table has none.
-fn records_of(name: &str, records: &BTreeMap<String, Arc<Places>>) -> Option<Arc<Places>> {
-    name.starts_with("bronze.").then(|| records.get(name).cloned().unwrap_or_default())
+/// Tables in such an order that one by which rows of others are found comes after these: bronze, and behind it those that name
+/// rows of others. So who is killed finds them again.
+fn finders_last(mut names: Vec<String>, project: &Project, subject: &Subject) -> Vec<String> {
+    let naming: Vec<String> = linked::naming(project, subject).iter().map(|(_, by)| by.to_string()).collect();
+    names.sort_by_key(|name| (naming.contains(name), name.starts_with("bronze.")));
+    names
+}
+
+/// Whether an erasure was begun and not ended: rows may be gone that tables still count.
+///
+/// # Errors
+/// When the log of `ops.erasures` cannot be read.
+pub async fn is_unfinished(lake: &Lake) -> Result<bool> {
+    match lake.open(&ops::erasures().name).await? {
+        Some(erasures) => Ok(erasures.position(UNFINISHED).await?.is_some_and(|unfinished| unfinished != 0)),
+        None => Ok(false),
+    }
 }
 
 fn spec(project: &Project, table: &LakeTable) -> Result<TableSpec> {
-    if table.name == quarantine::QUARANTINE {
-        return Ok(quarantine::spec());
+    if let Some(own) = ops::all().into_iter().chain([quarantine::spec()]).find(|spec| spec.name == table.name) {
+        return Ok(own);
     }
     let known = project.tables.iter().find(|known| known.name.to_string() == table.name);
     Ok(known.map_or_else(|| TableSpec::as_stored(table), TableSpec::of))
 }
 
-/// Computes tables anew that read the subject's rows and do not say whose their own are.
+/// Computes tables anew that count the subject's rows.
 async fn compute_anew(run: Run, subject: &Subject) -> Result<Vec<String>> {
-    let project = run.project.clone();
-    let mut stale: Vec<TableName> = Vec::new();
-    for table in project.tables.iter().filter(|table| table.name.stage != Stage::Bronze) {
-        let is_derived = !matches!(table.definition, Definition::ByRecord { .. });
-        let reads = |input: &&TableName| {
-            stale.contains(*input) || project.table(input).is_some_and(|input: &Table| subject.is_in(input))
-        };
-        if is_derived && !subject.is_in(table) && table.inputs().iter().any(reads) {
-            stale.push(table.name.clone());
-        }
-    }
-    let select: Vec<String> = stale.iter().map(ToString::to_string).collect();
+    let select: Vec<String> = subject.counted_in(&run.project).iter().map(ToString::to_string).collect();
     if select.is_empty() {
         return Ok(select);
     }
@@ -172,7 +195,7 @@ async fn compute_anew(run: Run, subject: &Subject) -> Result<Vec<String>> {
     report.errors.into_iter().next().map_or(Ok(select), Err)
 }
 
-async fn record(run: &Run, certificate: &Certificate) -> Result<()> {
+async fn record(run: &Run, certificate: &Certificate, tables: &[Erased], unfinished: bool) -> Result<()> {
     let row = |erased: &Erased| ErasureRow {
         erasure: certificate.erasure.clone(),
         subject: certificate.subject.clone(),
@@ -186,10 +209,11 @@ async fn record(run: &Run, certificate: &Certificate) -> Result<()> {
         by: certificate.by.clone(),
         at: certificate.at.timestamp_micros(),
     };
-    let rows: Vec<ErasureRow> = certificate.tables.iter().map(row).collect();
-    let adds = ops::write(&run.lake, &ops::erasures(), &rows).await?;
+    let rows: Vec<ErasureRow> = tables.iter().map(row).collect();
+    let adds = if rows.is_empty() { Vec::new() } else { ops::write(&run.lake, &ops::erasures(), &rows).await? };
     let mut table = run.lake.open_or_create(&ops::erasures()).await?;
     // `fsck` asks for these: a batch of which nothing is left is then no loss.
-    let positions = certificate.tables.iter().map(|erased| (erased.table.clone(), 1)).collect();
+    let mut positions: BTreeMap<String, i64> = tables.iter().map(|erased| (erased.table.clone(), 1)).collect();
+    positions.insert(UNFINISHED.to_owned(), unfinished.into());
     table.commit(&run.lake, Commit { adds, positions, run: run.id.clone(), ..Commit::default() }).await
 }
