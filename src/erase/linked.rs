@@ -64,7 +64,7 @@ pub(super) fn named(rows: &RecordBatch, column: &str, values: &HashSet<String>) 
 }
 
 /// Tables whose rows are named by rows that bear the subject, and these.
-pub(super) fn naming<'a>(project: &'a Project, subject: &Subject) -> Vec<(&'a Table, &'a TableName)> {
+fn naming<'a>(project: &'a Project, subject: &Subject) -> Vec<(&'a Table, &'a TableName)> {
     let with = |table: &'a Table| table.erased_with.as_ref().map(|by| (table, by));
     let bears = |by: &TableName| project.table(by).is_some_and(|by| subject.is_in(by));
     project.tables.iter().filter_map(with).filter(|(_, by)| bears(by)).collect()

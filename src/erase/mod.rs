@@ -3,15 +3,15 @@
 //! Rows are taken out of the files themselves (`src/lake/redact.rs`); versions and releases stay, without them. Tables that
 //! only count what others hold are then computed anew. What was done stands in `ops.erasures`, without the identifier.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::contract::Project;
+use crate::contract::{Project, TableName};
 use crate::error::{Error, Result};
-use crate::lake::{Commit, Lake, LakeTable, Replacements, TableSpec};
+use crate::lake::{Commit, Lake, LakeTable, Redo, TableSpec};
 use crate::ops::{self, ErasureRow};
 use crate::query::{Reader, newest_release};
 use crate::release::user;
@@ -24,10 +24,8 @@ mod subject;
 
 pub use subject::Subject;
 
-/// The position under which `ops.erasures` records that an erasure was begun and not ended.
-const UNFINISHED: &str = "unfinished";
-/// What stands for all tables in the row of an erasure that begins.
-const WHOLE: &str = "*";
+/// What stands for all tables in the row of an erasure that was killed, and ended by another.
+const BEFORE: &str = "*";
 
 /// What was erased of one table.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -86,6 +84,7 @@ pub async fn erase(mut run: Run, name: &str, value: &str) -> Result<Certificate>
 async fn erase_leased(run: &Run, subject: &Arc<Subject>, value: &str) -> Result<Certificate> {
     let salt = uuid::Uuid::now_v7();
     let key = blake3::derive_key("medalha erasure", salt.as_bytes());
+    let pending = Redo::pending(&run.lake).await?;
     let reader = Reader::new(run.lake.clone(), run.limits);
     let mut certificate = Certificate {
         erasure: run.id.clone(),
@@ -94,21 +93,23 @@ async fn erase_leased(run: &Run, subject: &Arc<Subject>, value: &str) -> Result<
         salt: salt.to_string(),
         at: Utc::now(),
         by: user(),
-        goes_on: is_unfinished(&run.lake).await?,
+        goes_on: pending.is_some(),
         redacted_up_to_release: newest_release(&reader).await?.map(|release| release.release),
         tables: Vec::new(),
         computed_anew: Vec::new(),
     };
-    certificate.tables = redact(run, subject, &certificate).await?;
+    certificate.tables = redact(run, subject).await?;
     if !certificate.tables.is_empty() || certificate.goes_on {
-        certificate.computed_anew = compute_anew(run.again(), subject).await?;
-        record(run, &certificate, &certificate.tables, false).await?;
+        let begun = pending.map(|pending| pending.subject).into_iter().chain([subject.name.clone()]);
+        certificate.computed_anew = compute_anew(run.again(), begun).await?;
+        record(run, &certificate).await?;
+        Redo::end(&run.lake).await?;
     }
     Ok(certificate)
 }
 
 /// Takes the subject's rows out of all tables.
-async fn redact(run: &Run, subject: &Arc<Subject>, certificate: &Certificate) -> Result<Vec<Erased>> {
+async fn redact(run: &Run, subject: &Arc<Subject>) -> Result<Vec<Erased>> {
     let names = run.lake.tables().await?;
     for name in &names {
         if let Some(table) = run.lake.open(name).await? {
@@ -121,7 +122,8 @@ async fn redact(run: &Run, subject: &Arc<Subject>, certificate: &Certificate) ->
         }
     }
     let found = Arc::new(subject.find(run).await?);
-    let (mut erased, mut tables, mut replaced) = (Vec::new(), Vec::new(), Replacements::new());
+    let mut redo = Redo::of(&subject.name);
+    let mut erased = Vec::new();
     for name in names.iter().filter(|name| !name.starts_with("ops.") || **name == ops::files().name) {
         let Some(table) = run.lake.open(name).await? else { continue };
         let redaction = subject.redaction(name, &found);
@@ -129,25 +131,13 @@ async fn redact(run: &Run, subject: &Arc<Subject>, certificate: &Certificate) ->
         if !new.is_empty() {
             let before = digest(&table).await?;
             erased.push(Erased { table: name.clone(), rows: 0, files: new.len() as u64, before, after: before });
-            tables.push((table, new.clone()));
-            replaced.extend(new);
+            redo.tables.insert(name.clone(), new);
         }
     }
     if erased.is_empty() {
         return Ok(erased);
     }
-    // From here on rows go: whoever comes after a process that was killed must know that there is something to end.
-    let whole = Erased { table: WHOLE.to_owned(), rows: 0, files: replaced.len() as u64, ..Erased::default() };
-    record(run, certificate, &[whole], true).await?;
-    // Commits carry files of other tables, so every log may name any of them.
-    for name in finders_last(names, &run.project, subject) {
-        if let Some(table) = run.lake.open(&name).await? {
-            table.rename_in_log(&run.lake, &replaced).await?;
-        }
-    }
-    for (table, old) in tables {
-        table.delete_replaced(&run.lake, &old).await?;
-    }
+    redo.begin(&run.lake).await?;
     for erased in &mut erased {
         let table = run.lake.open(&erased.table).await?;
         let table = table.ok_or_else(|| Error::failed(format!("{}: the table is gone", erased.table)))?;
@@ -157,23 +147,12 @@ async fn redact(run: &Run, subject: &Arc<Subject>, certificate: &Certificate) ->
     Ok(erased)
 }
 
-/// Tables in such an order that one by which rows of others are found comes after these: bronze, and behind it those that name
-/// rows of others. So who is killed finds them again.
-fn finders_last(mut names: Vec<String>, project: &Project, subject: &Subject) -> Vec<String> {
-    let naming: Vec<String> = linked::naming(project, subject).iter().map(|(_, by)| by.to_string()).collect();
-    names.sort_by_key(|name| (naming.contains(name), name.starts_with("bronze.")));
-    names
-}
-
 /// Whether an erasure was begun and not ended: rows may be gone that tables still count.
 ///
 /// # Errors
-/// When the log of `ops.erasures` cannot be read.
+/// When the lake cannot be read.
 pub async fn is_unfinished(lake: &Lake) -> Result<bool> {
-    match lake.open(&ops::erasures().name).await? {
-        Some(erasures) => Ok(erasures.position(UNFINISHED).await?.is_some_and(|unfinished| unfinished != 0)),
-        None => Ok(false),
-    }
+    Ok(Redo::pending(lake).await?.is_some())
 }
 
 fn spec(project: &Project, table: &LakeTable) -> Result<TableSpec> {
@@ -184,9 +163,13 @@ fn spec(project: &Project, table: &LakeTable) -> Result<TableSpec> {
     Ok(known.map_or_else(|| TableSpec::as_stored(table), TableSpec::of))
 }
 
-/// Computes tables anew that count the subject's rows.
-async fn compute_anew(run: Run, subject: &Subject) -> Result<Vec<String>> {
-    let select: Vec<String> = subject.counted_in(&run.project).iter().map(ToString::to_string).collect();
+/// Computes tables anew that count rows of some subjects.
+async fn compute_anew(run: Run, subjects: impl Iterator<Item = String>) -> Result<Vec<String>> {
+    let mut counted: BTreeSet<TableName> = BTreeSet::new();
+    for subject in subjects {
+        counted.extend(Subject::of(&run.project, &subject, "")?.counted_in(&run.project));
+    }
+    let select: Vec<String> = counted.iter().map(ToString::to_string).collect();
     if select.is_empty() {
         return Ok(select);
     }
@@ -195,7 +178,7 @@ async fn compute_anew(run: Run, subject: &Subject) -> Result<Vec<String>> {
     report.errors.into_iter().next().map_or(Ok(select), Err)
 }
 
-async fn record(run: &Run, certificate: &Certificate, tables: &[Erased], unfinished: bool) -> Result<()> {
+async fn record(run: &Run, certificate: &Certificate) -> Result<()> {
     let row = |erased: &Erased| ErasureRow {
         erasure: certificate.erasure.clone(),
         subject: certificate.subject.clone(),
@@ -209,11 +192,14 @@ async fn record(run: &Run, certificate: &Certificate, tables: &[Erased], unfinis
         by: certificate.by.clone(),
         at: certificate.at.timestamp_micros(),
     };
-    let rows: Vec<ErasureRow> = tables.iter().map(row).collect();
-    let adds = if rows.is_empty() { Vec::new() } else { ops::write(&run.lake, &ops::erasures(), &rows).await? };
+    let before = Erased { table: BEFORE.to_owned(), ..Erased::default() };
+    let rows = certificate.tables.iter().chain(certificate.goes_on.then_some(&before)).map(row).collect::<Vec<_>>();
+    let adds = ops::write(&run.lake, &ops::erasures(), &rows).await?;
     let mut table = run.lake.open_or_create(&ops::erasures()).await?;
-    // `fsck` asks for these: a batch of which nothing is left is then no loss.
-    let mut positions: BTreeMap<String, i64> = tables.iter().map(|erased| (erased.table.clone(), 1)).collect();
-    positions.insert(UNFINISHED.to_owned(), unfinished.into());
+    // `fsck` asks for these: a batch of which nothing is left is then no loss. Of an erasure that was killed it is not known.
+    let erased = certificate.tables.iter().map(|erased| erased.table.clone());
+    let bronze = run.project.tables.iter().map(|table| table.name.to_string());
+    let bronze = bronze.filter(|name| certificate.goes_on && name.starts_with("bronze."));
+    let positions = erased.chain(bronze).map(|table| (table, 1)).collect();
     table.commit(&run.lake, Commit { adds, positions, run: run.id.clone(), ..Commit::default() }).await
 }

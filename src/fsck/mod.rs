@@ -10,7 +10,6 @@ use crate::engine::Limits;
 use crate::erase::is_unfinished;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, LakeTable, Log};
-use crate::ops;
 
 mod files;
 mod positions;
@@ -87,9 +86,9 @@ pub async fn fsck(lake: &Lake, project: Option<Arc<Project>>, options: &Options)
     check.releases().await?;
     if is_unfinished(lake).await.unwrap_or_default() {
         check.report.wrong_at(
-            ops::erasures().name,
+            lake,
             "an erasure was begun and not ended: rows of its subject may be left, and tables may still count them",
-            "`pipeline erase` with the same subject ends it",
+            "`pipeline erase` ends it",
         );
     }
     if let Some(project) = project {

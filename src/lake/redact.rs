@@ -149,7 +149,10 @@ impl LakeTable {
     pub async fn delete_replaced(&self, lake: &Lake, replaced: &Replacements) -> Result<()> {
         for path in replaced.keys() {
             lake.check_lease().await?;
-            self.store().delete(&Path::parse(path).at(&self.name)?).await.at(path)?;
+            match self.store().delete(&Path::parse(path).at(&self.name)?).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error).at(path),
+            }
         }
         Ok(())
     }

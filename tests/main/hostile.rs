@@ -220,9 +220,13 @@ fn a_run_of_one_stage_ends_what_a_killed_run_of_another_left() {
 fn a_process_that_is_stopped_keeps_its_lease_and_one_that_lost_it_stops() {
     let sandbox = lake_with(1);
     deliver(&sandbox, 1, 2000);
+    let files = || fs::read_dir(sandbox.path("lake/bronze/exam_events")).unwrap().count();
+    let before = files();
     let mut child = sandbox.command(&["run", "--lease-expiry", "1"]).spawn().unwrap();
     let lease = sandbox.path("lake/_lease");
-    while !fs::read_to_string(&lease).unwrap_or_default().contains(&format!("\"process\":{}", child.id())) {
+    while files() == before
+        || !fs::read_to_string(&lease).unwrap_or_default().contains(&format!("\"process\":{}", child.id()))
+    {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it was stopped");
     }
     let signal = |signal: &str| {

@@ -202,15 +202,16 @@ comment = "The exam."
 
 [columns.text]
 type = "STRING"
+required = true
 comment = "A text of it."
 "#;
     sandbox.write_project_file("gold/texts.toml", contract);
-    let sql = "SELECT exam_id, body_part AS text FROM silver.exams\n\
-               UNION ALL SELECT exam_id, classification FROM silver.exam_labels";
+    let sql = "SELECT exam_id, image_uri AS text FROM silver.exams WHERE image_uri IS NOT NULL\n\
+               UNION ALL SELECT exam_id, classification FROM silver.exam_labels WHERE classification IS NOT NULL";
     sandbox.write_project_file("gold/texts.sql", sql);
     deliver(&sandbox, "exam/1.json", &[event(1, 10, json!("a.png"), &[json!(true)])]);
     sandbox.run();
-    let texts = [json!({"exam_id": "1", "text": "mass"}), json!({"exam_id": "1", "text": null})];
+    let texts = [json!({"exam_id": "1", "text": "mass"}), json!({"exam_id": "1", "text": "a.png"})];
     assert_same(&sandbox.rows("gold.texts"), &texts, "after the first run");
     deliver(&sandbox, "exam/2.json", &[event(1, 20, json!("a.png"), &[])]);
     sandbox.run();

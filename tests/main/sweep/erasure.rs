@@ -11,17 +11,16 @@ use crate::faults::{Fault, Faults};
 const STAY: &str = "777123456";
 const ERASE: Action = Action::Erase(STAY);
 
-struct Erasure {
-    ward: Ward,
+struct Erasure<'a> {
+    ward: &'a Ward,
     base: PathBuf,
     end: State,
     operations: u64,
 }
 
-impl Erasure {
+impl<'a> Erasure<'a> {
     /// Of a lake with two increments, the first with the stay, after maintenance.
-    async fn prepare() -> Self {
-        let ward = Ward::new();
+    async fn prepare(ward: &'a Ward) -> Self {
         let (base, without, undisturbed) = (ward.path("base"), ward.path("without"), ward.path("undisturbed"));
         for (folder, stay) in [(&without, None), (&base, Some(STAY))] {
             ward.deliver(0);
@@ -65,7 +64,10 @@ impl Erasure {
 }
 
 fn sweep(kinds: impl Fn(u64) -> Vec<Fault> + Send) -> u64 {
-    on_large_stack(|| runtime().block_on(async { Erasure::prepare().await.sweep(kinds).await }))
+    on_large_stack(|| {
+        let (ward, runtime) = (Ward::new(), runtime());
+        runtime.block_on(async { Erasure::prepare(&ward).await.sweep(kinds).await })
+    })
 }
 
 #[test]
