@@ -187,10 +187,10 @@ impl Run {
     }
 
     async fn refresh_all(&self, tables: &[TableName], options: &Options) -> Result<RunReport> {
-        let mut errors = self.catch_up_others(tables, options).await;
+        let (mut errors, is_whole) = self.catch_up_others(tables, options).await;
         let (reports, failed) = self.walk(tables, options).await;
         errors.extend(failed);
-        if tables.len() == self.project.tables.len() && errors.is_empty() {
+        if is_whole && errors.is_empty() {
             self.tidy().await;
         }
         let release = self.record(&reports, errors.is_empty(), options).await?;
@@ -247,7 +247,7 @@ impl Run {
         outcomes
     }
 
-    /// Rewrites what has become many small files. Only in a run of all tables, after which no commit waits for its followers.
+    /// Rewrites what has become many small files. Only where no commit of any table waits for its followers.
     async fn tidy(&self) {
         let mut names = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if names.is_empty() {
