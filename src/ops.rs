@@ -351,7 +351,11 @@ pub fn erasures() -> TableSpec {
             text("erasure", true, "The erasure."),
             text("subject", true, "What was erased, as contracts call it: exam."),
             text("subject_hash", true, "BLAKE3 of the identifier, keyed by what only the certificate has."),
-            text("table", true, "The table."),
+            text(
+                "table",
+                true,
+                "The table; * is what an erasure had taken out that was killed, and ended by this one.",
+            ),
             number("rows", true, "Rows that its newest version lacks since."),
             number("files", true, "Files of all versions that held rows."),
             text("digest_before", true, "The digest of the newest version's rows before."),

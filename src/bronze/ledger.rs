@@ -35,6 +35,7 @@ pub struct Ledger {
     by_uri: HashMap<String, Seen>,
     hashes: HashSet<String>,
     sizes: HashSet<u64>,
+    has_nameless: bool,
     /// The newest batch that it knows, whether or not it counts.
     pub newest_batch: i64,
     /// When a file was last looked at, microseconds since the epoch.
@@ -75,6 +76,13 @@ impl Event {
         matches!(self, Event::New | Event::Changed)
     }
 }
+
+/// What stands for a file's name when all that it brought was erased: the file is known by it, and not taken in again.
+pub fn nameless(uri: &str) -> String {
+    format!("{NAMELESS}{}", blake3::hash(uri.as_bytes()).to_hex())
+}
+
+const NAMELESS: &str = "erased:";
 
 impl Ledger {
     /// Reads the ledger of a source. What it says of batches after `last` does not count: their records are not in bronze.
@@ -121,10 +129,16 @@ impl Ledger {
             self.hashes.insert(hash.clone());
             self.sizes.insert(u64::try_from(seen.size).unwrap_or_default());
         }
+        self.has_nameless |= uri.starts_with(NAMELESS);
         let known = self.by_uri.get(uri);
         if known.is_none_or(|known| known.seen_at <= seen.seen_at) {
             self.by_uri.insert(uri.to_owned(), seen);
         }
+    }
+
+    fn seen(&self, uri: &str) -> Option<&Seen> {
+        let erased = || self.has_nameless.then(|| self.by_uri.get(&nameless(uri))).flatten();
+        self.by_uri.get(uri).or_else(erased)
     }
 
     /// Whether nothing of the source was seen yet.
@@ -134,7 +148,7 @@ impl Ledger {
 
     /// Whether a file was seen as it is now, by path and size, and by its tag or, where it has none, modification time.
     pub fn has_seen(&self, file: &FileEntry) -> bool {
-        self.by_uri.get(&file.uri).is_some_and(|seen| {
+        self.seen(&file.uri).is_some_and(|seen| {
             let same = match (&seen.e_tag, &file.e_tag) {
                 (Some(seen), Some(now)) => seen == now,
                 _ => seen.modified_at == file.modified_us,
@@ -146,12 +160,12 @@ impl Ledger {
     /// Whether a file was seen as it is now and read. A server may tell neither tag nor time: then only a look does.
     pub fn has_read(&self, file: &FileEntry) -> bool {
         let is_marked = file.e_tag.is_some() || file.modified_us != 0;
-        is_marked && self.has_seen(file) && self.by_uri.get(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
+        is_marked && self.has_seen(file) && self.seen(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
     }
 
     /// Whether a content was known under the file's name.
     pub fn knows(&self, file: &FileEntry) -> bool {
-        self.by_uri.get(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
+        self.seen(&file.uri).is_some_and(|seen| seen.content_hash.is_some())
     }
 
     /// Whether a content of this size is known: only then can a file's content be known too.
@@ -161,7 +175,7 @@ impl Ledger {
 
     /// What a file is, whose content has this hash; the hash counts as known from now on.
     pub fn classify(&mut self, file: &FileEntry, hash: Option<&str>) -> Event {
-        let known = self.by_uri.get(&file.uri).and_then(|seen| seen.content_hash.as_deref());
+        let known = self.seen(&file.uri).and_then(|seen| seen.content_hash.clone());
         match (hash, known) {
             (Some(hash), Some(known)) if hash == known => Event::Touched,
             (Some(hash), _) if !self.hashes.insert(hash.to_owned()) => Event::Duplicate,

@@ -64,7 +64,7 @@ fn subject(words: &[String]) -> Result<(String, String)> {
 }
 
 fn text(certificate: &Certificate) -> String {
-    if certificate.tables.is_empty() {
+    if certificate.tables.is_empty() && !certificate.goes_on {
         return format!("the lake holds nothing of this {}", certificate.subject);
     }
     let mut table = output::table(&["table", "rows erased", "files, all versions", "digest before", "digest after"]);
@@ -85,8 +85,13 @@ fn text(certificate: &Certificate) -> String {
         [] => String::new(),
         tables => format!("\ncomputed anew: {}", tables.join(", ")),
     };
+    let before = if certificate.goes_on {
+        "\nan erasure before this one was interrupted, and ended with it: what it had taken out is not counted here"
+    } else {
+        ""
+    };
     format!(
-        "{table}\nerasure {} at {} by {}; {releases}{anew}\nsubject {} with salt {}: keep it with the request, the lake \
+        "{table}\nerasure {} at {} by {}; {releases}{anew}{before}\nsubject {} with salt {}: keep it with the request, the lake \
          does not have the salt",
         certificate.erasure,
         output::time(certificate.at),

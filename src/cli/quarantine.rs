@@ -9,6 +9,7 @@ use super::progress::progress;
 use super::query::{AnswerFormat, print};
 use super::run::summary;
 use crate::error::Result;
+use crate::ops;
 use crate::query::{Reader, Statement, Values};
 use crate::run::Run;
 use crate::silver::quarantine::QUARANTINE;
@@ -85,29 +86,46 @@ struct Group {
     table: String,
     rule: String,
     rows: u64,
+    /// Those that came with a file which has changed since: what was half written then may have come whole.
+    of_changed_files: u64,
     /// Where the first of them stands.
     source: String,
     row: Option<i64>,
     batch: Option<i64>,
 }
 
+/// The newest batch of each file: a record of an earlier one may have come again, whole.
+const FILES: &str = "SELECT uri, MAX(batch) AS newest FROM ops.files GROUP BY uri";
+/// The same of a lake that never took in files.
+const NO_FILES: &str = "SELECT NULL AS uri, NULL AS newest WHERE FALSE";
+
 const LIST: &str = r#"
-WITH reasons AS (
-  SELECT "table", unnest(reasons) AS rule, _source, _row, _batch FROM silver.quarantine WHERE status = 'open'
+reasons AS (
+  SELECT "table", unnest(reasons) AS rule, _source, _row, _batch, COALESCE(f.newest > _batch, FALSE) AS changed
+  FROM silver.quarantine LEFT JOIN files AS f ON f.uri = _source
+  WHERE status = 'open'
 ),
 numbered AS (
   SELECT *, count(*) OVER (PARTITION BY "table", rule) AS rows,
+         sum(CASE WHEN changed THEN 1 ELSE 0 END) OVER (PARTITION BY "table", rule) AS of_changed_files,
          row_number() OVER (PARTITION BY "table", rule ORDER BY _batch, _source, _row) AS place
   FROM reasons
 )
-SELECT "table", rule, rows, _source AS source, _row AS row, _batch AS batch FROM numbered WHERE place = 1
+SELECT "table", rule, rows, of_changed_files, _source AS source, _row AS row, _batch AS batch
+FROM numbered WHERE place = 1
 ORDER BY "table", rows DESC, rule
 "#;
+
+/// What a question about quarantine begins with: the table `files`.
+async fn with_files(reader: &Reader) -> Result<String> {
+    let is_there = reader.open(&ops::files().name).await?.is_some();
+    Ok(format!("WITH files AS ({})", if is_there { FILES } else { NO_FILES }))
+}
 
 async fn list(global: &Global, args: &ListArgs) -> Result<()> {
     let reader = Reader::new(global.lake()?, global.limits());
     let groups: Vec<Group> = match reader.open(QUARANTINE).await? {
-        Some(_) => reader.select(LIST, &Values::default()).await?,
+        Some(_) => reader.select(&format!("{},{LIST}", with_files(&reader).await?), &Values::default()).await?,
         None if reader.tables().await?.is_empty() => return Err(reader.no_lake()),
         None => Vec::new(),
     };
@@ -117,12 +135,13 @@ async fn list(global: &Global, args: &ListArgs) -> Result<()> {
     if groups.is_empty() {
         return output::print("nothing is in quarantine");
     }
-    let mut table = output::table(&["table", "rule", "rows", "the first: source", "row", "batch"]);
+    let mut table =
+        output::table(&["table", "rule", "rows", "of files changed since", "the first: source", "row", "batch"]);
     let number = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
     for group in &groups {
         let (row, batch) = (number(group.row), number(group.batch));
-        let rows = group.rows.to_string();
-        table.add_row([&group.table, &group.rule, &rows, &group.source, &row, &batch]);
+        let (rows, changed) = (group.rows.to_string(), group.of_changed_files.to_string());
+        table.add_row([&group.table, &group.rule, &rows, &changed, &group.source, &row, &batch]);
     }
     output::print(&table.to_string())
 }
@@ -135,12 +154,15 @@ async fn show(global: &Global, args: &ShowArgs) -> Result<()> {
     if !args.all {
         conditions.push("status = 'open'".to_owned());
     }
+    let reader = Reader::new(global.lake()?, global.limits());
     let sql = format!(
-        "SELECT * FROM {QUARANTINE} WHERE {} ORDER BY \"table\", _batch, _source, _row LIMIT {}",
+        "{} SELECT q.*, COALESCE(f.newest > q._batch, FALSE) AS file_changed
+         FROM {QUARANTINE} AS q LEFT JOIN files AS f ON f.uri = q._source
+         WHERE {} ORDER BY \"table\", _batch, _source, _row LIMIT {}",
+        with_files(&reader).await?,
         conditions.join(" AND "),
         args.limit
     );
-    let reader = Reader::new(global.lake()?, global.limits());
     let answer = reader.plan(&Statement::parse(&sql)?, None, &Values::default()).await?;
     print(answer.rows().await?, args.format).await
 }

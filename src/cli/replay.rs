@@ -10,7 +10,7 @@ use crate::contract::Stage;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::query::AsOf;
-use crate::replay::{Comparison, Past};
+use crate::replay::{Comparison, Outcome, Past};
 
 /// Compute silver and gold again from older inputs, by the contracts of that time
 #[derive(Debug, Args)]
@@ -19,7 +19,9 @@ use crate::replay::{Comparison, Past};
   pipeline replay --as-of 2024-06-30 --stage silver --into /tmp/june
   pipeline replay --verify 12
 
---verify computes a release again in a place of its own and compares rows: it exits with 1 when a table differs.")]
+--verify computes a release again in a place of its own and compares rows: it exits with 1 when a table differs. A table
+that counts rows which were erased since is told as redacted, and is no failure; so is one that is kept: it gives numbers
+that nothing but itself knows, or no contract of the release declares it.")]
 pub struct ReplayArgs {
     /// The release, or a time: the inputs and contracts are those of then
     #[arg(long, value_name = "RELEASE|TIME", required_unless_present = "verify")]
@@ -77,21 +79,29 @@ async fn verify(global: &Global, release: AsOf, format: Format) -> Result<()> {
         Format::Json => output::print_json(&compared)?,
         Format::Text => output::print(&text(&compared))?,
     }
-    let different: Vec<&str> = compared.iter().filter(|c| !c.is_equal()).map(|c| c.table.as_str()).collect();
+    let different = named(&compared, Outcome::Differs);
     if different.is_empty() {
         return Ok(());
     }
-    Err(Error::failed(format!("other rows come out: {}", different.join(", ")))
+    Err(Error::failed(format!("other rows come out: {different}"))
         .hint("was the table written to by something else? `pipeline history TABLE` shows its commits"))
 }
 
-fn text(compared: &[Comparison]) -> String {
+/// The tables of an outcome.
+fn named(compared: &[Comparison], outcome: Outcome) -> String {
+    let tables = compared.iter().filter(|compared| compared.outcome == outcome);
+    tables.map(|compared| compared.table.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn text(rows: &[Comparison]) -> String {
     let mut table = output::table(&["table", "version", "rows", "digest", "computed again"]);
-    for compared in compared {
-        let outcome = match compared.replayed {
-            Some(_) if compared.is_equal() => "equal".to_owned(),
-            Some(other) => format!("differs: {} rows, {other}", other.rows),
-            None => "no table came out".to_owned(),
+    for compared in rows {
+        let outcome = match (compared.outcome, compared.replayed) {
+            (Outcome::Equal, _) => "equal".to_owned(),
+            (Outcome::Kept, _) => "kept: not computed again".to_owned(),
+            (Outcome::Redacted, Some(other)) => format!("redacted: {} rows, {other}", other.rows),
+            (_, Some(other)) => format!("differs: {} rows, {other}", other.rows),
+            (_, None) => "no table came out".to_owned(),
         };
         table.add_row([
             comfy_table::Cell::new(&compared.table),
@@ -101,5 +111,13 @@ fn text(compared: &[Comparison]) -> String {
             comfy_table::Cell::new(outcome),
         ]);
     }
-    table.to_string()
+    let mut text = table.to_string();
+    let redacted = named(rows, Outcome::Redacted);
+    if !redacted.is_empty() {
+        text.push_str(&format!(
+            "\nrows of this release were erased since: {redacted} counted them, and cannot come out as they were; what else \
+             there is was compared without them"
+        ));
+    }
+    text
 }

@@ -10,13 +10,13 @@ use super::define::{Defined, define};
 use super::graph::{self, Reads};
 use super::layout::Folder;
 use super::plan::Planner;
-use super::raw;
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
 use super::{
     Dataset, Definition, FileSource, Files, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table,
     TableName, csv, database, dataset, query, reference,
 };
+use super::{erased_with, raw};
 use crate::problem::{File, Place, Problem, suggest};
 use crate::toml::{At, inside};
 use crate::variables::Template;
@@ -34,6 +34,7 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     }
     check_names(folders, problems);
     check_sources(&pipelines, &drafts, problems);
+    erased_with::check(&drafts, problems);
     let planner = match Planner::new(relations(folders, &drafts, &references)) {
         Ok(planner) => planner,
         Err(error) => {
@@ -324,6 +325,7 @@ fn table(draft: &Draft<'_>, definition: Definition, inputs: &[String]) -> Table 
         columns: draft.columns.clone(),
         key: draft.key.clone(),
         subject: draft.subject.clone(),
+        erased_with: draft.erased_with.as_ref().and_then(|at| at.value.parse().ok()),
         statistics: draft.statistics.clone(),
         expectations: draft.expectations.clone(),
         definition,

@@ -27,6 +27,7 @@ mod database;
 mod dataset;
 mod define;
 mod equal;
+mod erased_with;
 mod files;
 mod format;
 mod graph;
@@ -239,6 +240,8 @@ pub struct Table {
     pub key: Vec<String>,
     /// What one value of the key stands for, whose rows can be erased: `exam`.
     pub subject: Option<String>,
+    /// The table whose rows name rows of this one by its key, and with whose rows they are erased.
+    pub erased_with: Option<TableName>,
     /// Columns with min and max in the Delta log: the key first, none twice.
     pub statistics: Vec<String>,
     /// Those of the `required` columns first.

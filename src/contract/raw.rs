@@ -59,6 +59,7 @@ pub(super) struct RawTable {
     pub inherits: Option<At<String>>,
     pub statistics: Vec<At<String>>,
     pub subject: Option<At<String>>,
+    pub erased_with: Option<At<String>>,
     pub columns: Vec<RawColumn>,
     pub expectations: Vec<RawExpectation>,
 }
@@ -150,6 +151,7 @@ pub(super) fn table(file: &File, problems: &mut Vec<Problem>) -> Option<RawTable
         broadcast: reader.names("broadcast").map_or_else(Vec::new, |at| at.value),
         inherits: reader.optional("inherits"),
         subject: reader.optional("subject"),
+        erased_with: reader.optional("erased_with"),
         statistics: reader.names("statistics").map_or_else(Vec::new, |at| at.value),
         columns: Vec::new(),
         expectations: Vec::new(),

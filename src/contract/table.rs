@@ -25,6 +25,8 @@ pub(super) struct Draft<'a> {
     pub key: Vec<String>,
     pub statistics: Vec<String>,
     pub subject: Option<String>,
+    /// See [`super::erased_with`].
+    pub erased_with: Option<At<String>>,
     pub expectations: Vec<Expectation>,
     pub kind: Kind,
     /// What SQL sees of it; none while the columns have mistakes.
@@ -56,6 +58,7 @@ pub(super) fn draft<'a>(
         columns: bronze_columns(BronzeKind::Records),
         key: Vec::new(),
         subject: None,
+        erased_with: None,
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
         expectations: Vec::new(),
         kind: Kind::Bronze { source: None, relation: None, payload: At { value: Fields::empty(), at: 0 } },
@@ -120,6 +123,7 @@ impl Draft<'_> {
         self.check_key(&raw, problems);
         self.check_strategy(&raw, problems);
         self.subject = self.read_subject(&raw, problems);
+        self.erased_with = raw.erased_with.clone();
         self.statistics = self.key.clone();
         for column in self.known_columns("statistics", Some(&raw.statistics), problems) {
             if !self.statistics.contains(&column) {

@@ -3,28 +3,32 @@
 //! Rows are taken out of the files themselves (`src/lake/redact.rs`); versions and releases stay, without them. Tables that
 //! only count what others hold are then computed anew. What was done stands in `ops.erasures`, without the identifier.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::contract::{Definition, Project, Stage, Table, TableName};
+use crate::contract::{Project, TableName};
 use crate::error::{Error, Result};
-use crate::lake::{Commit, LakeTable, Replacements, TableSpec};
+use crate::lake::{Commit, Lake, LakeTable, Redo, TableSpec};
 use crate::ops::{self, ErasureRow};
 use crate::query::{Reader, newest_release};
 use crate::release::user;
 use crate::replay::{Digest, digest};
 use crate::run::{Options, Run};
-use crate::silver::quarantine::{self, Places};
+use crate::silver::quarantine;
 
+mod linked;
 mod subject;
 
 pub use subject::Subject;
 
+/// What stands for all tables in the row of an erasure that was killed, and ended by another.
+const BEFORE: &str = "*";
+
 /// What was erased of one table.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Default, Clone, Serialize)]
 pub struct Erased {
     /// The table.
     pub table: String,
@@ -53,6 +57,8 @@ pub struct Certificate {
     pub at: DateTime<Utc>,
     /// The user of the system who asked for it.
     pub by: String,
+    /// An erasure before was killed, and ended with this one: what it had taken out already is not counted here.
+    pub goes_on: bool,
     /// The releases up to this one lack rows now.
     pub redacted_up_to_release: Option<i64>,
     /// A row a table that held something.
@@ -78,6 +84,7 @@ pub async fn erase(mut run: Run, name: &str, value: &str) -> Result<Certificate>
 async fn erase_leased(run: &Run, subject: &Arc<Subject>, value: &str) -> Result<Certificate> {
     let salt = uuid::Uuid::now_v7();
     let key = blake3::derive_key("medalha erasure", salt.as_bytes());
+    let pending = Redo::pending(&run.lake).await?;
     let reader = Reader::new(run.lake.clone(), run.limits);
     let mut certificate = Certificate {
         erasure: run.id.clone(),
@@ -86,13 +93,17 @@ async fn erase_leased(run: &Run, subject: &Arc<Subject>, value: &str) -> Result<
         salt: salt.to_string(),
         at: Utc::now(),
         by: user(),
+        goes_on: pending.is_some(),
         redacted_up_to_release: newest_release(&reader).await?.map(|release| release.release),
-        tables: redact(run, subject).await?,
+        tables: Vec::new(),
         computed_anew: Vec::new(),
     };
-    if !certificate.tables.is_empty() {
-        certificate.computed_anew = compute_anew(run.again(), subject).await?;
+    certificate.tables = redact(run, subject).await?;
+    if !certificate.tables.is_empty() || certificate.goes_on {
+        let begun = pending.map(|pending| pending.subject).into_iter().chain([subject.name.clone()]);
+        certificate.computed_anew = compute_anew(run.again(), begun).await?;
         record(run, &certificate).await?;
+        Redo::end(&run.lake).await?;
     }
     Ok(certificate)
 }
@@ -105,29 +116,28 @@ async fn redact(run: &Run, subject: &Arc<Subject>) -> Result<Vec<Erased>> {
             table.catch_up(&run.lake).await?;
         }
     }
-    let records: BTreeMap<String, Arc<Places>> =
-        subject.records(run).await?.into_iter().map(|(table, places)| (table, Arc::new(places))).collect();
-    let (mut erased, mut tables, mut replaced) = (Vec::new(), Vec::new(), Replacements::new());
-    for name in names.iter().filter(|name| !name.starts_with("ops.")) {
+    for name in &names {
+        if let Some(table) = run.lake.open(name).await? {
+            table.delete_orphans(&run.lake).await?;
+        }
+    }
+    let found = Arc::new(subject.find(run).await?);
+    let mut redo = Redo::of(&subject.name);
+    let mut erased = Vec::new();
+    for name in names.iter().filter(|name| !name.starts_with("ops.") || **name == ops::files().name) {
         let Some(table) = run.lake.open(name).await? else { continue };
-        let concerned = subject.concerned(name, records_of(name, &records));
-        let new = table.write_without(&spec(&run.project, &table)?, &*concerned).await?;
+        let redaction = subject.redaction(name, &found);
+        let new = table.write_redacted(&spec(&run.project, &table)?, &*redaction).await?;
         if !new.is_empty() {
             let before = digest(&table).await?;
             erased.push(Erased { table: name.clone(), rows: 0, files: new.len() as u64, before, after: before });
-            tables.push((table, new.clone()));
-            replaced.extend(new);
+            redo.tables.insert(name.clone(), new);
         }
     }
-    // Commits carry files of other tables, so every log may name any of them.
-    for name in &names {
-        if let Some(table) = run.lake.open(name).await? {
-            table.rename_in_log(&replaced).await?;
-        }
+    if erased.is_empty() {
+        return Ok(erased);
     }
-    for (table, old) in tables {
-        table.delete_replaced(&old).await?;
-    }
+    redo.begin(&run.lake).await?;
     for erased in &mut erased {
         let table = run.lake.open(&erased.table).await?;
         let table = table.ok_or_else(|| Error::failed(format!("{}: the table is gone", erased.table)))?;
@@ -137,33 +147,29 @@ async fn redact(run: &Run, subject: &Arc<Subject>) -> Result<Vec<Erased>> {
     Ok(erased)
 }
 
-/// The records of a bronze table; none of them where the table has none.
-fn records_of(name: &str, records: &BTreeMap<String, Arc<Places>>) -> Option<Arc<Places>> {
-    name.starts_with("bronze.").then(|| records.get(name).cloned().unwrap_or_default())
+/// Whether an erasure was begun and not ended: rows may be gone that tables still count.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub async fn is_unfinished(lake: &Lake) -> Result<bool> {
+    Ok(Redo::pending(lake).await?.is_some())
 }
 
 fn spec(project: &Project, table: &LakeTable) -> Result<TableSpec> {
-    if table.name == quarantine::QUARANTINE {
-        return Ok(quarantine::spec());
+    if let Some(own) = ops::all().into_iter().chain([quarantine::spec()]).find(|spec| spec.name == table.name) {
+        return Ok(own);
     }
     let known = project.tables.iter().find(|known| known.name.to_string() == table.name);
     Ok(known.map_or_else(|| TableSpec::as_stored(table), TableSpec::of))
 }
 
-/// Computes tables anew that read the subject's rows and do not say whose their own are.
-async fn compute_anew(run: Run, subject: &Subject) -> Result<Vec<String>> {
-    let project = run.project.clone();
-    let mut stale: Vec<TableName> = Vec::new();
-    for table in project.tables.iter().filter(|table| table.name.stage != Stage::Bronze) {
-        let is_derived = !matches!(table.definition, Definition::ByRecord { .. });
-        let reads = |input: &&TableName| {
-            stale.contains(*input) || project.table(input).is_some_and(|input: &Table| subject.is_in(input))
-        };
-        if is_derived && !subject.is_in(table) && table.inputs().iter().any(reads) {
-            stale.push(table.name.clone());
-        }
+/// Computes tables anew that count rows of some subjects.
+async fn compute_anew(run: Run, subjects: impl Iterator<Item = String>) -> Result<Vec<String>> {
+    let mut counted: BTreeSet<TableName> = BTreeSet::new();
+    for subject in subjects {
+        counted.extend(Subject::of(&run.project, &subject, "")?.counted_in(&run.project));
     }
-    let select: Vec<String> = stale.iter().map(ToString::to_string).collect();
+    let select: Vec<String> = counted.iter().map(ToString::to_string).collect();
     if select.is_empty() {
         return Ok(select);
     }
@@ -186,10 +192,14 @@ async fn record(run: &Run, certificate: &Certificate) -> Result<()> {
         by: certificate.by.clone(),
         at: certificate.at.timestamp_micros(),
     };
-    let rows: Vec<ErasureRow> = certificate.tables.iter().map(row).collect();
+    let before = Erased { table: BEFORE.to_owned(), ..Erased::default() };
+    let rows = certificate.tables.iter().chain(certificate.goes_on.then_some(&before)).map(row).collect::<Vec<_>>();
     let adds = ops::write(&run.lake, &ops::erasures(), &rows).await?;
     let mut table = run.lake.open_or_create(&ops::erasures()).await?;
-    // `fsck` asks for these: a batch of which nothing is left is then no loss.
-    let positions = certificate.tables.iter().map(|erased| (erased.table.clone(), 1)).collect();
+    // `fsck` asks for these: a batch of which nothing is left is then no loss. Of an erasure that was killed it is not known.
+    let erased = certificate.tables.iter().map(|erased| erased.table.clone());
+    let bronze = run.project.tables.iter().map(|table| table.name.to_string());
+    let bronze = bronze.filter(|name| certificate.goes_on && name.starts_with("bronze."));
+    let positions = erased.chain(bronze).map(|table| (table, 1)).collect();
     table.commit(&run.lake, Commit { adds, positions, run: run.id.clone(), ..Commit::default() }).await
 }

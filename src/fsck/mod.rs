@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::contract::Project;
 use crate::engine::Limits;
+use crate::erase::is_unfinished;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, LakeTable, Log};
 
@@ -83,6 +84,13 @@ pub async fn fsck(lake: &Lake, project: Option<Arc<Project>>, options: &Options)
         }
     }
     check.releases().await?;
+    if is_unfinished(lake).await.unwrap_or_default() {
+        check.report.wrong_at(
+            lake,
+            "an erasure was begun and not ended: rows of its subject may be left, and tables may still count them",
+            "`pipeline erase` ends it",
+        );
+    }
     if let Some(project) = project {
         check.positions(&project).await?;
     }

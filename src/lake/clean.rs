@@ -15,6 +15,9 @@ use crate::error::{Error, Place, Result};
 /// Files that no version names go only when they are older: another program may be about to commit them.
 const SAFE_AGE: Duration = Duration::from_hours(24);
 
+/// Files that are taken away between two looks at the lease.
+const DELETED_AT_ONCE: usize = 100;
+
 /// What is still needed of a table, beside its newest version.
 #[derive(Debug, Clone, Default)]
 pub struct Needed {
@@ -66,6 +69,10 @@ impl LakeTable {
     /// # Errors
     /// When the log or a folder cannot be read.
     pub async fn waste(&self, lake: &Lake, needed: &Needed) -> Result<Waste> {
+        self.waste_of_age(lake, needed, needed.age()).await
+    }
+
+    async fn waste_of_age(&self, lake: &Lake, needed: &Needed, age: Duration) -> Result<Waste> {
         let log = lake.log(&self.name).await?;
         let entries = self.entries(&log).await?;
         let oldest = oldest_needed(&log, &entries, needed).min(self.version());
@@ -81,11 +88,10 @@ impl LakeTable {
         for version in needed.pinned.iter().copied().filter(can_be_read).chain([oldest]) {
             named.extend(self.files_at(lake, version).await?);
         }
-        let age = needed.age();
         let files: Vec<_> = self.store().list(None).try_collect().await.at(&self.name)?;
         for file in files {
             let path = file.location.to_string();
-            let is_old = (needed.now - file.last_modified).to_std().is_ok_and(|old| old >= age);
+            let is_old = (needed.now - file.last_modified).to_std().unwrap_or_default() >= age;
             if !path.starts_with(LOG) && is_old && !named.contains(&path) {
                 waste.bytes += file.size;
                 waste.files.push(file.location);
@@ -112,14 +118,28 @@ impl LakeTable {
     /// Takes files away.
     ///
     /// # Errors
-    /// When storage fails; what is left goes the next time.
-    pub async fn clean(&self, waste: Waste) -> Result<()> {
+    /// When the lease was lost, or storage fails; what is left goes the next time.
+    pub async fn clean(&self, lake: &Lake, waste: Waste) -> Result<()> {
         // Log entries first: a version that cannot be read is told so, one whose files are gone is found out late.
-        for paths in [waste.log, waste.files] {
-            let paths = futures::stream::iter(paths.into_iter().map(Ok)).boxed();
+        for paths in waste.log.chunks(DELETED_AT_ONCE).chain(waste.files.chunks(DELETED_AT_ONCE)) {
+            // Another run may need what this one found to be waste.
+            lake.check_lease().await?;
+            let paths = futures::stream::iter(paths.to_vec().into_iter().map(Ok)).boxed();
             self.store().delete_stream(paths).try_collect::<Vec<_>>().await.at(&self.name)?;
         }
-        waste.staged.iter().try_for_each(|path| std::fs::remove_file(path).at(path.display()))
+        delete_local(&waste.staged)
+    }
+
+    /// Takes the files away that no version names, whatever their age: what killed processes left, finished or not. Nobody
+    /// else may be writing to the table, and nothing may wait for its followers.
+    ///
+    /// # Errors
+    /// When the lease was lost, or storage fails.
+    pub async fn delete_orphans(&self, lake: &Lake) -> Result<()> {
+        let bases = lake.log(&self.name).await?.checkpoints.into_keys().collect();
+        let all = Needed { now: Utc::now(), pinned: bases, ..Needed::default() };
+        let waste = self.waste_of_age(lake, &all, Duration::ZERO).await?;
+        self.clean(lake, Waste { log: Vec::new(), ..waste }).await
     }
 
     /// The entries without a gap up to this version, oldest first.
@@ -151,13 +171,18 @@ impl LakeTable {
             let name = found.file_name().to_string_lossy();
             let is_staged = name.rsplit_once('#').is_some_and(|(_, end)| end.bytes().all(|byte| byte.is_ascii_digit()));
             let modified = found.metadata().map_err(std::io::Error::from).at(folder.display())?.modified().ok();
-            let is_old = modified.and_then(|modified| now.duration_since(modified).ok()).is_some_and(|old| old >= age);
+            let old = modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
+            let is_old = old >= age;
             if is_staged && is_old && found.file_type().is_file() {
                 staged.push(found.into_path());
             }
         }
         Ok(staged)
     }
+}
+
+fn delete_local(paths: &[std::path::PathBuf]) -> Result<()> {
+    paths.iter().try_for_each(|path| std::fs::remove_file(path).at(path.display()))
 }
 
 impl Needed {

@@ -6,11 +6,11 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,10 +63,9 @@ impl ObjectStore for DurableStore {
         }
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let path = self.inner.path_to_filesystem(location)?;
-        let inner = self.inner.put_multipart_opts(location, opts).await?;
-        Ok(Box::new(DurableUpload { inner, path }))
+        Ok(Box::new(blocking(move || Upload::begin(path)).await?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -106,31 +105,80 @@ impl ObjectStore for DurableStore {
 
 impl DurableStore {
     async fn sync(&self, location: &Path) -> Result<()> {
-        sync(self.inner.path_to_filesystem(location)?).await
+        let path = self.inner.path_to_filesystem(location)?;
+        blocking(move || {
+            File::open(&path)?.sync_all()?;
+            sync_folder(&path)
+        })
+        .await
     }
 }
 
-/// A large file: in parts, synced when complete. No commit names it before that.
+/// A large file, written in parts under another name; gone when it is dropped before it was completed.
 #[derive(Debug)]
-struct DurableUpload {
-    inner: Box<dyn MultipartUpload>,
+struct Upload {
     path: PathBuf,
+    staged: Staged,
+    file: Arc<Mutex<File>>,
+    bytes: u64,
+}
+
+impl Upload {
+    fn begin(path: PathBuf) -> io::Result<Self> {
+        create_folder(path.parent().ok_or(ErrorKind::InvalidInput)?)?;
+        let staged = Staged::of(&path);
+        let file = Arc::new(Mutex::new(File::create(&staged.0)?));
+        Ok(Self { path, staged, file, bytes: 0 })
+    }
 }
 
 #[async_trait]
-impl MultipartUpload for DurableUpload {
+impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        self.inner.put_part(data)
+        let (file, start) = (self.file.clone(), self.bytes);
+        self.bytes += data.content_length() as u64;
+        Box::pin(blocking(move || {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.seek(SeekFrom::Start(start))?;
+            data.iter().try_for_each(|part| file.write_all(part))
+        }))
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let result = self.inner.complete().await?;
-        sync(self.path.clone()).await?;
-        Ok(result)
+        let (file, staged, path) = (self.file.clone(), self.staged.0.clone(), self.path.clone());
+        blocking(move || {
+            file.lock().unwrap_or_else(PoisonError::into_inner).sync_all()?;
+            fs::rename(&staged, &path)?;
+            sync_folder(&path)
+        })
+        .await?;
+        Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.inner.abort().await
+        let staged = self.staged.0.clone();
+        blocking(move || fs::remove_file(staged)).await
+    }
+}
+
+/// The name of a file until it is whole; a file that still has it is removed in the end.
+#[derive(Debug)]
+struct Staged(PathBuf);
+
+impl Staged {
+    /// Names with '#' and digits are what a local store uses, and hides from listings.
+    fn of(path: &FilePath) -> Self {
+        let mut staged = path.as_os_str().to_owned();
+        let number = STAGED.fetch_add(1, Ordering::Relaxed);
+        staged.push(format!("#{}{number}", std::process::id()));
+        Self(PathBuf::from(staged))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // What is left where that fails is hidden, and `maintain` takes it away.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -138,30 +186,18 @@ fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Er
     object_store::Error::Generic { store: "DurableStore", source }
 }
 
-async fn sync(path: PathBuf) -> Result<()> {
-    let synced = tokio::task::spawn_blocking(move || {
-        File::open(&path)?.sync_all()?;
-        sync_folder(&path)
-    });
-    synced.await.map_err(|error| generic(error.into()))?.map_err(|error| generic(error.into()))
+/// Work that waits for the disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| generic(error.into()))?;
+    done.map_err(|error| generic(error.into()))
 }
 
 /// Writes a file under another name, syncs it, and gives it its own.
 fn put(path: &FilePath, payload: &PutPayload, create: bool) -> io::Result<()> {
-    let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
-    create_folder(folder)?;
-    // Names with '#' and digits are what a local store uses, and hides from listings, until a file is whole.
-    let mut staged = path.as_os_str().to_owned();
-    let number = STAGED.fetch_add(1, Ordering::Relaxed);
-    staged.push(format!("#{}{number}", std::process::id()));
-    let staged = PathBuf::from(staged);
-    let result = stage(&staged, payload).and_then(|()| if create { fs::hard_link(&staged, path) } else { Ok(()) });
-    match (&result, create) {
-        (Ok(()), false) => fs::rename(&staged, path)?,
-        // What is left of a failed write is hidden, and overwritten by none.
-        _ => drop(fs::remove_file(&staged)),
-    }
-    result?;
+    create_folder(path.parent().ok_or(ErrorKind::InvalidInput)?)?;
+    let staged = Staged::of(path);
+    stage(&staged.0, payload)?;
+    if create { fs::hard_link(&staged.0, path) } else { fs::rename(&staged.0, path) }?;
     sync_folder(path)
 }
 
@@ -225,5 +261,26 @@ mod tests {
         upload.put_part("ee".into()).await.unwrap();
         upload.complete().await.unwrap();
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "three");
+    }
+
+    #[tokio::test]
+    async fn a_large_file_has_its_name_only_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, path) = (DurableStore::default(), at(folder.path(), "a/data"));
+        let names = || -> Vec<_> {
+            let entries = fs::read_dir(folder.path().join("a")).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+        };
+        let mut upload = store.put_multipart(&path).await.unwrap();
+        let (one, two) = (upload.put_part("one".into()), upload.put_part("two".into()));
+        two.await.unwrap();
+        one.await.unwrap();
+        assert!(names().iter().all(|name| name.contains('#')), "{:?}", names());
+        upload.complete().await.unwrap();
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "onetwo");
+        let mut given_up = store.put_multipart(&at(folder.path(), "a/other")).await.unwrap();
+        given_up.put_part("three".into()).await.unwrap();
+        drop((upload, given_up));
+        assert_eq!(names(), ["data"]);
     }
 }

@@ -31,6 +31,7 @@ mod lookup;
 mod probe;
 mod reader;
 mod redact;
+mod redo;
 mod rewrite;
 mod spec;
 mod table;
@@ -49,8 +50,9 @@ pub use lease::LEASE_EXPIRY;
 use lease::Lease;
 pub use log::{Log, LogEntry};
 pub use lookup::{KeySet, Match, OfHashes, hash_keys, lookup};
-pub use reader::{RowGroup, file_rows, read_file, row_groups, stream_columns};
-pub use redact::{Concerned, Replacements};
+pub use reader::{RowGroup, file_rows, read_columns, read_file, row_groups, stream_columns};
+pub use redact::{Redaction, Replacements, without_rows};
+pub use redo::Redo;
 pub use rewrite::{Rewrite, change_file, rewrite_without};
 pub use spec::TableSpec;
 pub use table::{DataFile, LakeTable, signed};
@@ -125,14 +127,21 @@ impl Lake {
     }
 
     /// The lake with its lease taken, for as long as this value or a clone of it lives: one writer at a time. On an object
-    /// store it should be [released](Self::release), or it only expires.
+    /// store it should be [released](Self::release), or it only expires. An erasure that was killed is carried out first.
     ///
     /// # Errors
     /// Kind [`Lease`](crate::error::Kind::Lease) when another process holds it; a failure when the lake cannot be written, or its store does not
     /// honour conditional puts.
     pub async fn leased(&self) -> Result<Self> {
-        let lease = Lease::take(self).await?;
-        Ok(Self { lease: Some(Arc::new(lease)), ..self.clone() })
+        let leased = Self { lease: Some(Arc::new(Lease::take(self).await?)), ..self.clone() };
+        let carried_out = match Redo::pending(&leased).await {
+            Ok(Some(mut redo)) => redo.carry_out(&leased).await,
+            pending => pending.map(drop),
+        };
+        if carried_out.is_err() {
+            leased.release().await;
+        }
+        carried_out.map(|()| leased)
     }
 
     /// Does work on the lake with its lease taken, and gives it back.

@@ -18,31 +18,39 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use serde_json::Value;
 
 use super::log::LOG;
-use super::{FileWriter, LakeTable, TableSpec, reader};
+use super::{FileWriter, Lake, LakeTable, TableSpec, reader};
 use crate::error::{Error, Place, Result};
 
 /// Where readers of a table begin; it counts actions and bytes, which change.
 const LAST_CHECKPOINT: &str = "_last_checkpoint";
 
-/// Which rows of a batch are to go.
-pub type Concerned = dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync;
+/// What stands in for the rows of a batch; none when they stay as they are.
+pub type Redaction = dyn Fn(&RecordBatch) -> Result<Option<RecordBatch>> + Send + Sync;
+
+/// The rows of a batch but for some; none when these are none.
+///
+/// # Errors
+/// When the rows are not those of the batch; a defect.
+pub fn without_rows(rows: &RecordBatch, gone: &BooleanArray) -> Result<Option<RecordBatch>> {
+    Ok(if gone.true_count() == 0 { None } else { Some(filter_record_batch(rows, &not(gone)?)?) })
+}
 
 /// Data files by path, and what stands in for each; nothing where no row is left.
 pub type Replacements = HashMap<String, Option<Add>>;
 
 impl LakeTable {
-    /// Writes each file that holds such rows anew without them, those of old versions and of changed rows too. Nothing
-    /// names the new files yet.
+    /// Writes each file anew that holds rows to be redacted, those of old versions and of changed rows too. Nothing names the
+    /// new files yet.
     ///
     /// # Errors
     /// When a file cannot be read, or storage fails.
-    pub async fn write_without(&self, spec: &TableSpec, concerned: &Concerned) -> Result<Replacements> {
+    pub async fn write_redacted(&self, spec: &TableSpec, redaction: &Redaction) -> Result<Replacements> {
         let mut replaced = Replacements::new();
         for file in self.objects().await? {
             let path = file.location.to_string();
             if !path.starts_with(LOG)
                 && path.ends_with(".parquet")
-                && let Some(new) = self.without(spec, &path, file.size, concerned).await.at(&self.name)?
+                && let Some(new) = self.redacted(spec, &path, file.size, redaction).await.at(&self.name)?
             {
                 replaced.insert(path, new);
             }
@@ -50,19 +58,36 @@ impl LakeTable {
         Ok(replaced)
     }
 
+    /// Shows all rows that are stored, those of old versions and of changed rows too.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or what they are shown to fails.
+    pub async fn each_stored(&self, show: &mut (dyn FnMut(&RecordBatch) -> Result<()> + Send)) -> Result<()> {
+        for file in self.objects().await? {
+            let path = file.location.to_string();
+            if !path.starts_with(LOG) && path.ends_with(".parquet") {
+                let mut rows = reader::open(self, &path, file.size, None).await?.build().at(&path)?;
+                while let Some(batch) = rows.try_next().await.at(&path)? {
+                    show(&batch)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn objects(&self) -> Result<Vec<ObjectMeta>> {
         self.store().list(None).try_collect().await.at(&self.name)
     }
 
-    /// What stands in for a file; `None` when none of its rows is to go.
-    async fn without(
+    /// What stands in for a file; `None` when all of its rows stay.
+    async fn redacted(
         &self,
         spec: &TableSpec,
         path: &str,
         size: u64,
-        concerned: &Concerned,
+        redaction: &Redaction,
     ) -> Result<Option<Option<Add>>> {
-        if !self.holds(path, size, concerned).await? {
+        if !self.is_concerned(path, size, redaction).await? {
             return Ok(None);
         }
         let builder = reader::open(self, path, size, None).await?;
@@ -70,7 +95,7 @@ impl LakeTable {
         let mut writer = FileWriter::like(self, spec, builder.schema().clone(), folder)?;
         let mut rows = builder.build().at(path)?;
         while let Some(batch) = rows.try_next().await.at(path)? {
-            let kept = filter_record_batch(&batch, &not(&concerned(&batch)?)?)?;
+            let kept = redaction(&batch)?.unwrap_or(batch);
             if kept.num_rows() > 0 {
                 writer.write(&kept).await?;
             }
@@ -78,10 +103,10 @@ impl LakeTable {
         Ok(Some(writer.close().await?))
     }
 
-    async fn holds(&self, path: &str, size: u64, concerned: &Concerned) -> Result<bool> {
+    async fn is_concerned(&self, path: &str, size: u64, redaction: &Redaction) -> Result<bool> {
         let mut rows = reader::open(self, path, size, None).await?.build().at(path)?;
         while let Some(batch) = rows.try_next().await.at(path)? {
-            if concerned(&batch)?.true_count() > 0 {
+            if redaction(&batch)?.is_some() {
                 return Ok(true);
             }
         }
@@ -93,14 +118,16 @@ impl LakeTable {
     ///
     /// # Errors
     /// When the log cannot be read or written.
-    pub async fn rename_in_log(&self, replaced: &Replacements) -> Result<()> {
+    pub async fn rename_in_log(&self, lake: &Lake, replaced: &Replacements) -> Result<()> {
         for file in self.objects().await? {
+            // Entries are replaced whatever they are by then, so nobody else may have come meanwhile.
+            lake.check_lease().await?;
             let path = file.location.to_string();
             let Some(name) = path.strip_prefix(LOG).map(|name| name.trim_start_matches('/')) else { continue };
             let new = if name == LAST_CHECKPOINT {
                 self.store().delete(&file.location).await.at(&path)?;
                 None
-            } else if name.ends_with(".checkpoint.parquet") {
+            } else if name.contains(".checkpoint.") && name.ends_with(".parquet") {
                 self.checkpoint_with(&path, file.size, replaced).await?
             } else if name.ends_with(".json") {
                 let bytes = self.store().get(&file.location).await.at(&path)?.bytes().await.at(&path)?;
@@ -119,9 +146,13 @@ impl LakeTable {
     ///
     /// # Errors
     /// When storage fails.
-    pub async fn delete_replaced(&self, replaced: &Replacements) -> Result<()> {
+    pub async fn delete_replaced(&self, lake: &Lake, replaced: &Replacements) -> Result<()> {
         for path in replaced.keys() {
-            self.store().delete(&Path::parse(path).at(&self.name)?).await.at(path)?;
+            lake.check_lease().await?;
+            match self.store().delete(&Path::parse(path).at(&self.name)?).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error).at(path),
+            }
         }
         Ok(())
     }

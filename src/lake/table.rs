@@ -7,6 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use deltalake::DeltaTable;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::prelude::SessionContext;
+use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Action, Add, LogicalFileView, MetadataExt, Remove, new_metadata};
 use deltalake::table::state::DeltaTableState;
@@ -152,13 +153,17 @@ impl LakeTable {
         snapshot.transaction_version(self.table.log_store().as_ref(), name).await.at(&self.name)
     }
 
-    /// What SQL reads the table through.
+    /// What SQL reads the table through: its columns without their comments, which to DataFusion are a part of a column's
+    /// type, so that a UNION of two columns with different ones would fail.
     ///
     /// # Errors
     /// When the snapshot cannot be scanned.
     pub async fn provider(&self, ctx: &SessionContext) -> Result<Arc<dyn TableProvider>> {
-        self.table.update_datafusion_session(&ctx.state()).at(&self.name)?;
-        self.table.table_provider().with_session(Arc::new(ctx.state())).await.at(&self.name)
+        let state = ctx.state();
+        self.table.update_datafusion_session(&state).at(&self.name)?;
+        let config = DeltaScanConfig::new_from_session(&state).with_schema(without_comments(&self.schema));
+        let snapshot = self.table.snapshot().at(&self.name)?.snapshot().clone();
+        Ok(Arc::new(DeltaScanNext::new(snapshot, config).at(&self.name)?))
     }
 
     /// The metadata action that gives the table what it had at an older version; `None` when it has it.
@@ -197,6 +202,11 @@ impl LakeTable {
             .at(&self.name)?;
         Ok(Some(Action::Metadata(metadata)))
     }
+}
+
+fn without_comments(schema: &Schema) -> SchemaRef {
+    let plain = schema.fields().iter().map(|field| field.as_ref().clone().with_metadata(HashMap::new()));
+    Arc::new(Schema::new(plain.collect::<Vec<_>>()))
 }
 
 fn arrow_schema(name: &str, table: &DeltaTable) -> Result<SchemaRef> {

@@ -32,7 +32,7 @@ impl Care<'_> {
             let waste = table.waste(self.lake, &needed).await?;
             self.count(index, &waste);
             if !self.options.dry_run {
-                table.clean(waste).await?;
+                table.clean(self.lake, waste).await?;
             }
         }
         Ok(())
@@ -69,7 +69,7 @@ impl Care<'_> {
         let mut changes_after: Option<u64> = None;
         for user in self.project.tables.iter().filter(|user| user.name.stage != Stage::Bronze) {
             let reads = user.inputs().iter().any(|input| input.to_string() == table.name);
-            let is_derived = matches!(user.definition, Definition::ByKey { .. } | Definition::Whole { .. });
+            let is_derived = !matches!(user.definition, Definition::Bronze { .. } | Definition::ByRecord { .. });
             if !reads || !is_derived {
                 continue;
             }

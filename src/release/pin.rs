@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::number;
 use crate::error::Result;
-use crate::lake::{Commit, Lake, signed};
+use crate::lake::{Commit, Lake, file_rows, signed};
 use crate::ops::{self, PinRow};
 use crate::query::{Reader, Values};
 
@@ -64,9 +64,24 @@ pub async fn pin(release: &Reader, why: Option<&str>) -> Result<bool> {
     let known = pinned_releases(release).await?.remove(&number(release)?);
     let is_known = known.is_some_and(|known| why.is_none_or(|why| known.why.iter().any(|other| other == why)));
     if !is_known {
-        record(release, PIN, why).await?;
+        release.lake().with_lease(async |lake| pin_leased(lake, release, why).await).await?;
     }
     Ok(!is_known)
+}
+
+/// What can no longer be read cannot be kept: looked at with the lease, so that maintenance does not take it away meanwhile.
+async fn pin_leased(lake: &Lake, release: &Reader, why: Option<&str>) -> Result<()> {
+    for (name, version) in release.versions().members() {
+        let table = release.require_at(&name, version).await?;
+        for file in table.files()? {
+            file_rows(&table, &file).await.map_err(|error| {
+                error
+                    .at(format!("{name}@{version}: {}", file.path))
+                    .hint("maintenance, or someone else, has taken it away: this release can no longer be kept")
+            })?;
+        }
+    }
+    append(lake, release, PIN, why).await
 }
 
 /// Takes the pins of the release that is read away; `false` when it had none.
@@ -76,16 +91,12 @@ pub async fn pin(release: &Reader, why: Option<&str>) -> Result<bool> {
 pub async fn unpin(release: &Reader) -> Result<bool> {
     let is_pinned = pinned_releases(release).await?.contains_key(&number(release)?);
     if is_pinned {
-        record(release, UNPIN, None).await?;
+        release.lake().with_lease(async |lake| append(lake, release, UNPIN, None).await).await?;
     }
     Ok(is_pinned)
 }
 
-/// Appends an event. With the lease, so that no maintenance that has read the pins before takes the files away.
-async fn record(release: &Reader, action: &str, why: Option<&str>) -> Result<()> {
-    release.lake().with_lease(async |lake| append(lake, release, action, why).await).await
-}
-
+/// Appends an event. Under the lease, so that no maintenance that has read the pins before takes the files away.
 async fn append(lake: &Lake, release: &Reader, action: &str, why: Option<&str>) -> Result<()> {
     let spec = ops::pins();
     let mut table = lake.open_or_create(&spec).await?;

@@ -1,10 +1,11 @@
 //! A digest of a table's rows that does not depend on their order or on the files that hold them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use arrow::array::{RecordBatch, StringArray};
-use arrow::compute::filter_record_batch;
+use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::kernels::cmp;
+use arrow::compute::{and, filter_record_batch};
 use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 use futures::TryStreamExt;
@@ -58,6 +59,19 @@ impl Digest {
 /// # Errors
 /// When a data file cannot be read.
 pub async fn digest(table: &LakeTable) -> Result<Digest> {
+    digest_where(table, |rows| Ok(rows)).await
+}
+
+/// The same of what was computed: of the quarantine, only the rows that were meant for some tables, and were not taken in
+/// since, which a replay does at once.
+pub(super) async fn digest_of(table: &LakeTable, computed: &BTreeSet<String>) -> Result<Digest> {
+    if table.name != QUARANTINE {
+        return digest(table).await;
+    }
+    digest_where(table, |rows| set_aside_of(rows, computed)).await
+}
+
+async fn digest_where(table: &LakeTable, part: impl Fn(RecordBatch) -> Result<RecordBatch>) -> Result<Digest> {
     let schema = table.schema();
     let kept: Vec<usize> =
         (0..schema.fields().len()).filter(|at| !is_left_out(table, schema.field(*at).name())).collect();
@@ -66,21 +80,20 @@ pub async fn digest(table: &LakeTable) -> Result<Digest> {
         let batches = group.read(schema).await?;
         futures::pin_mut!(batches);
         while let Some(batch) = batches.try_next().await? {
-            digest.add(&open_rows(table, batch)?.project(&kept)?)?;
+            digest.add(&part(batch)?.project(&kept)?)?;
         }
     }
     Ok(digest)
 }
 
-/// Of the quarantine, the rows that were not taken in since: a replay takes them in at once.
-fn open_rows(table: &LakeTable, rows: RecordBatch) -> Result<RecordBatch> {
-    match rows.column_by_name("status") {
-        Some(status) if table.name == QUARANTINE => {
-            let open = cmp::eq(status, &StringArray::new_scalar(OPEN))?;
-            Ok(filter_record_batch(&rows, &open)?)
-        }
-        _ => Ok(rows),
-    }
+fn set_aside_of(rows: RecordBatch, computed: &BTreeSet<String>) -> Result<RecordBatch> {
+    let (Some(tables), Some(status)) = (rows.column_by_name("table"), rows.column_by_name("status")) else {
+        return Ok(rows);
+    };
+    let is_computed: BooleanArray =
+        tables.as_string::<i32>().iter().map(|table| table.map(|table| computed.contains(table))).collect();
+    let is_open = cmp::eq(status, &StringArray::new_scalar(OPEN))?;
+    Ok(filter_record_batch(&rows, &and(&is_computed, &is_open)?)?)
 }
 
 fn is_left_out(table: &LakeTable, column: &str) -> bool {

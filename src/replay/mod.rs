@@ -3,7 +3,7 @@
 //! A replay is a run into another lake that reads its bronze tables from the one that it replays, each at the version that
 //! the release has, by the contracts that the release was computed by ([`contracts`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -13,12 +13,30 @@ use crate::error::{Error, Place, Result};
 use crate::lake::{Durability, Lake};
 use crate::query::{AsOf, Reader};
 use crate::run::{Inputs, Options, Progress, Run, RunReport};
+use crate::silver::quarantine::QUARANTINE;
 use crate::{contract, engine::Limits};
 
 pub mod contracts;
 mod digest;
+mod redacted;
 
+use digest::digest_of;
 pub use digest::{Digest, digest};
+
+/// What a comparison tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The same rows came out.
+    Equal,
+    /// Other rows came out, or no table did.
+    Differs,
+    /// Other rows came out, as they must: the table counts rows that were erased since.
+    Redacted,
+    /// The table is not made of its inputs alone, and was not computed again: it gives numbers that are kept, or no
+    /// contract of the release declares it.
+    Kept,
+}
 
 /// A table of a release, and what came out when it was computed again.
 #[derive(Debug, Clone, Serialize)]
@@ -27,17 +45,12 @@ pub struct Comparison {
     pub table: String,
     /// Its version in the release.
     pub version: u64,
+    /// What the digests tell.
+    pub outcome: Outcome,
     /// The rows of the release.
     pub released: Digest,
     /// The rows that came out; none when no table did.
     pub replayed: Option<Digest>,
-}
-
-impl Comparison {
-    /// Whether the same rows came out.
-    pub fn is_equal(&self) -> bool {
-        self.replayed == Some(self.released)
-    }
 }
 
 /// The past of a lake that is computed again.
@@ -45,6 +58,7 @@ impl Comparison {
 pub struct Past {
     lake: Lake,
     project: Arc<Project>,
+    release: i64,
     versions: BTreeMap<String, u64>,
     limits: Limits,
 }
@@ -53,18 +67,24 @@ impl Past {
     /// The lake as of a release or time, with the contracts of that release.
     ///
     /// # Errors
-    /// Wrong use when there is no such release; else when its contracts are not stored any more, or do not check.
+    /// Wrong use when there is no such release, or no longer; else when its contracts are not stored any more, or do not
+    /// check.
     pub async fn of_release(lake: Lake, as_of: AsOf, limits: Limits) -> Result<Self> {
         let reader = Reader::as_of(lake.clone(), &[as_of], limits).await?;
         let release = reader.versions().release().ok_or_else(|| {
             Error::usage("a replay needs a release or a time").hint("`pipeline release list` shows them")
         })?;
+        let versions = reader.versions().members();
+        // Before anything is computed: of a release that is not kept, maintenance takes tables away.
+        for (name, version) in &versions {
+            reader.require_at(name, *version).await.at(format!("release {release}"))?;
+        }
         let files = contracts::of_release(&reader, release).await?;
         let place = tempfile::tempdir().at("a folder for the contracts")?;
         files.write_below(place.path())?;
         let project = contract::load(place.path())
             .map_err(|problems| Error::failed(format!("the contracts of release {release}: {problems}")))?;
-        Ok(Self { lake, project: Arc::new(project), versions: reader.versions().members(), limits })
+        Ok(Self { lake, project: Arc::new(project), release, versions, limits })
     }
 
     /// Computes the tables of a stage, or of silver and gold, into another lake.
@@ -93,16 +113,26 @@ impl Past {
         if let Some(error) = report.errors.into_iter().next() {
             return Err(error);
         }
+        let computed: BTreeSet<String> = self.derived(None).map(|table| table.name.to_string()).collect();
+        let redacted = redacted::tables(&self.lake, &self.project, self.release, self.limits).await?;
         let mut comparisons = Vec::new();
         for (name, version) in self.versions.iter().filter(|(name, _)| !name.starts_with("bronze.")) {
             let released = self.lake.open_at(name, *version).await?;
             let released = released.ok_or_else(|| Error::failed(format!("{name}: the table is gone")))?;
+            let released = digest_of(&released, &computed).await?;
             let replayed = match into.open(name).await? {
-                Some(table) => Some(digest(&table).await?),
+                Some(table) => Some(digest_of(&table, &computed).await?),
                 None => None,
             };
-            let released = digest(&released).await?;
-            comparisons.push(Comparison { table: name.clone(), version: *version, released, replayed });
+            let outcome = match replayed {
+                _ if name != QUARANTINE && !computed.contains(name) => Outcome::Kept,
+                Some(replayed) if replayed == released => Outcome::Equal,
+                // No row was set aside.
+                None if name == QUARANTINE && released == Digest::default() => Outcome::Equal,
+                Some(_) if redacted.contains(name) => Outcome::Redacted,
+                _ => Outcome::Differs,
+            };
+            comparisons.push(Comparison { table: name.clone(), version: *version, outcome, released, replayed });
         }
         Ok(comparisons)
     }
@@ -117,7 +147,7 @@ impl Past {
 
     /// The tables of the release that are read as they were: all that are not computed again.
     fn inputs(&self, computed: &[String]) -> BTreeMap<String, u64> {
-        let is_input = |name: &String| !computed.contains(name) && name != crate::silver::quarantine::QUARANTINE;
+        let is_input = |name: &String| !computed.contains(name) && name != QUARANTINE;
         self.versions.iter().filter(|(name, _)| is_input(name)).map(|(name, at)| (name.clone(), *at)).collect()
     }
 }

@@ -21,6 +21,7 @@ use crate::{bronze, gold, maintain, ops, silver};
 
 mod absent;
 mod ends;
+mod leftovers;
 mod plan;
 mod publish;
 mod record;
@@ -188,9 +189,10 @@ impl Run {
     }
 
     async fn refresh_all(&self, tables: &[TableName], options: &Options) -> Result<RunReport> {
-        let (reports, errors) = self.walk(tables, options).await;
-        let asked = self.project.tables.iter().filter(|table| options.takes_pipeline(&table.pipeline));
-        if tables.len() == asked.count() && errors.is_empty() {
+        let (mut errors, is_whole) = self.catch_up_others(tables, options).await;
+        let (reports, failed) = self.walk(tables, options).await;
+        errors.extend(failed);
+        if is_whole && errors.is_empty() {
             self.tidy().await;
         }
         let release = self.record(&reports, errors.is_empty(), options).await?;
@@ -247,8 +249,7 @@ impl Run {
         outcomes
     }
 
-    /// Rewrites what has become many small files. Only in a run of all tables of its pipelines, after which none of their commits waits
-    /// for its followers.
+    /// Rewrites what has become many small files. Only where no commit of any table waits for its followers.
     async fn tidy(&self) {
         let mut names = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if names.is_empty() {

@@ -70,20 +70,22 @@ pub async fn retry(run: &Run, table: &Table) -> Result<TableReport> {
     write(run, table, Work { target, bronze, part, why: Why::Retry, replace: Replace::All, seen: None }).await
 }
 
-/// The records of the table's input that lead to rows of some kind, those that are set aside too.
+/// The records of the table's input, or of some of them, that lead to rows of some kind, those that are set aside too.
 ///
 /// # Errors
 /// When a record cannot be read.
 pub async fn places(
     run: &Run,
     table: &Table,
+    among: Option<Places>,
     wanted: &(dyn Fn(&RecordBatch) -> Result<BooleanArray> + Sync),
 ) -> Result<Places> {
     let mut places = Places::default();
     let Definition::ByRecord { input, .. } = &table.definition else { return Ok(places) };
     let Some(bronze) = run.lake.open(&input.to_string()).await? else { return Ok(places) };
     let quarantine = Quarantine::nowhere(&run.lake, &table.name.to_string()).await?;
-    let transform = transform(run, table, input, bronze, Part::After(0), Arc::new(Mutex::new(quarantine))).await?;
+    let part = among.map_or(Part::After(0), Part::Places);
+    let transform = transform(run, table, input, bronze, part, Arc::new(Mutex::new(quarantine))).await?;
     for mut rows in transform.execute().await? {
         while let Some(batch) = rows.try_next().await? {
             let found = filter_record_batch(&batch, &wanted(&batch)?)?;

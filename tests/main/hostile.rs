@@ -43,6 +43,7 @@ fn assert_names(findings: &[Value], place: &str, fact: &str) {
 fn assert_fails(outcome: &Outcome, place: &str, hint: &str) {
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     assert!(outcome.stderr.contains(place) && outcome.stderr.contains(hint), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
 }
 
 #[test]
@@ -195,6 +196,55 @@ fn followers_are_applied_behind_a_foreign_commit() {
     sandbox.expect(0, &["restore", "bronze.exam_events", "--to", &(version - 1).to_string()]);
     sandbox.run();
     assert_undisturbed(&sandbox, 2, "restored");
+}
+
+#[test]
+fn a_run_of_one_stage_ends_what_a_killed_run_of_another_left() {
+    let sandbox = lake_with(2);
+    let expected = sandbox.rows("silver.quarantine");
+    // As a run leaves it that is killed right after its commit of silver.exams.
+    let newest = sandbox.table("silver.quarantine", None).version();
+    let follows = |version: &u64| {
+        let text = fs::read_to_string(entry(&sandbox, "silver.quarantine", *version)).unwrap();
+        text.contains("\"appId\":\"silver.exams\"")
+    };
+    let left = (1..=newest).rev().find(follows).unwrap();
+    (left..=newest).for_each(|version| fs::remove_file(entry(&sandbox, "silver.quarantine", version)).unwrap());
+    assert_ne!(sandbox.rows("silver.quarantine"), expected);
+    sandbox.run_with(&["--stage", "gold"]);
+    assert_eq!(sandbox.rows("silver.quarantine"), expected);
+    sandbox.expect(0, &["fsck"]);
+}
+
+#[test]
+fn a_process_that_is_stopped_keeps_its_lease_and_one_that_lost_it_stops() {
+    let sandbox = lake_with(1);
+    deliver(&sandbox, 1, 2000);
+    let files = || fs::read_dir(sandbox.path("lake/bronze/exam_events")).unwrap().count();
+    let before = files();
+    let mut child = sandbox.command(&["run", "--lease-expiry", "1"]).spawn().unwrap();
+    let lease = sandbox.path("lake/_lease");
+    while files() == before
+        || !fs::read_to_string(&lease).unwrap_or_default().contains(&format!("\"process\":{}", child.id()))
+    {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was stopped");
+    }
+    let signal = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success())
+    };
+    signal("-STOP");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let told = sandbox.expect(4, &["run", "--lease-expiry", "1"]);
+    assert!(told.stderr.contains(&format!("process {} on ", child.id())), "{}", told.stderr);
+    // Without its file nobody knows of the owner, and another run takes the lease.
+    fs::remove_file(&lease).unwrap();
+    sandbox.run();
+    signal("-CONT");
+    let outcome = Outcome::of(child.wait_with_output().unwrap());
+    assert_eq!(outcome.code, Some(4), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("was lost"), "{}", outcome.stderr);
+    sandbox.run();
+    sandbox.expect(0, &["fsck", "--deep"]);
 }
 
 /// Runs a script in which `$pipeline` is the program with the sandbox's folders, in a mount namespace of its own.

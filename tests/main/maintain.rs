@@ -172,3 +172,15 @@ fn processor_time() -> Duration {
     // In hundredths of a second, on every Linux.
     Duration::from_millis(10 * fields.iter().sum::<u64>())
 }
+
+#[test]
+fn a_release_that_is_gone_cannot_be_pinned() {
+    let sandbox = Sandbox::new();
+    increments(&sandbox, 0..3);
+    maintain(&sandbox, &["--keep", "0s"]);
+    let told = sandbox.expect(2, &["release", "pin", "1"]);
+    assert!(told.stderr.contains("can no longer be read"), "{}", told.stderr);
+    let told = sandbox.expect(2, &["replay", "--verify", "1"]);
+    assert!(told.stderr.contains("can no longer be read"), "{}", told.stderr);
+    sandbox.expect(0, &["fsck"]);
+}

@@ -185,3 +185,37 @@ fn a_new_table_is_two_files() {
     sandbox.run_with(&["--full-refresh"]);
     assert_tables(&sandbox, &images, &labelled, &formats, "after a full refresh");
 }
+
+#[test]
+fn columns_with_different_comments_can_be_united() {
+    let sandbox = Sandbox::with_own_project();
+    let contract = r#"
+description = "Texts of exams, wherever they stand."
+strategy = "by_key"
+key = ["exam_id", "text"]
+replace_by = ["exam_id"]
+
+[columns.exam_id]
+type = "STRING"
+required = true
+comment = "The exam."
+
+[columns.text]
+type = "STRING"
+required = true
+comment = "A text of it."
+"#;
+    sandbox.write_project_file("gold/texts.toml", contract);
+    let sql = "SELECT exam_id, image_uri AS text FROM silver.exams WHERE image_uri IS NOT NULL\n\
+               UNION ALL SELECT exam_id, classification FROM silver.exam_labels WHERE classification IS NOT NULL";
+    sandbox.write_project_file("gold/texts.sql", sql);
+    deliver(&sandbox, "exam/1.json", &[event(1, 10, json!("a.png"), &[json!(true)])]);
+    sandbox.run();
+    let texts = [json!({"exam_id": "1", "text": "mass"}), json!({"exam_id": "1", "text": "a.png"})];
+    assert_same(&sandbox.rows("gold.texts"), &texts, "after the first run");
+    deliver(&sandbox, "exam/2.json", &[event(1, 20, json!("a.png"), &[])]);
+    sandbox.run();
+    assert_same(&sandbox.rows("gold.texts"), &texts[1..], "after an increment");
+    let asked = "SELECT exam_id FROM silver.exams UNION ALL SELECT labelled_by FROM silver.exam_labels";
+    sandbox.expect(0, &["query", asked]);
+}

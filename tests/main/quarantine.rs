@@ -105,3 +105,22 @@ fn where_the_sql_changed_all_rows_are_computed_and_those_taken_in_are_told() {
     let after = sandbox.rows("silver.quarantine").iter().filter(|row| row["status"] == "released").count();
     assert_eq!(after, 1, "the link stays");
 }
+
+#[test]
+fn a_file_that_came_half_and_then_whole_is_told() {
+    let sandbox = Sandbox::with_own_project();
+    let whole = Value::from(vec![exam(json!(1), 100), exam(json!(2), 100)]).to_string();
+    sandbox.deliver("exam/1.json", &whole[..whole.len() - 20]);
+    sandbox.deliver("exam/2.json", "{\"content\": {");
+    sandbox.run();
+    let list = || sandbox.expect(0, &["quarantine", "list", "--format", "json"]).json();
+    let of = |list: &Value, what: &str| list.as_array().unwrap().iter().map(|g| g[what].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((of(&list(), "rows"), of(&list(), "of_changed_files")), (2, 0));
+    sandbox.deliver("exam/1.json", &whole);
+    sandbox.run();
+    assert_eq!(sandbox.count("silver.exams"), 2);
+    assert_eq!((of(&list(), "rows"), of(&list(), "of_changed_files")), (2, 1), "the other file is as it was");
+    let shown = sandbox.expect(0, &["quarantine", "show", "--format", "json"]).json();
+    let changed = shown.as_array().unwrap().iter().filter(|row| row["file_changed"] == true).count();
+    assert_eq!(changed, 1, "{shown}");
+}

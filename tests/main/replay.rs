@@ -94,3 +94,19 @@ fn a_run_as_of_a_release_goes_back_and_the_next_run_goes_on() {
     assert_eq!(sandbox.rows("gold.label_completeness").len(), 3);
     sandbox.assert_up_to_date();
 }
+
+#[test]
+fn a_table_that_no_contract_declares_any_more_is_not_computed_and_not_held_against_a_release() {
+    let sandbox = three_releases();
+    for file in ["gold/label_activity_monthly.toml", "gold/label_activity_monthly.sql"] {
+        std::fs::remove_file(sandbox.project_file(file)).unwrap();
+    }
+    let queries = sandbox.project_file("queries");
+    std::fs::remove_dir_all(queries).unwrap();
+    sandbox.deliver("exam/3.json", json!([exam(4, "CHEST", 100, &[])]).to_string());
+    sandbox.run();
+    let compared = sandbox.expect(0, &["replay", "--verify", "4", "--format", "json"]).json();
+    let kept: Vec<&Value> = compared.as_array().unwrap().iter().filter(|table| table["outcome"] == "kept").collect();
+    assert_eq!(kept.len(), 1, "{compared}");
+    assert_eq!(kept[0]["table"], "gold.label_activity_monthly");
+}

@@ -229,3 +229,17 @@ fn a_dry_run_tells_how_many_keys_changed() {
     let line = plan.lines().find(|line| line.contains("silver.numbers")).unwrap();
     assert!(line.contains("refresh 1 keys: new input in silver.exams"), "{plan}");
 }
+
+#[test]
+fn a_release_with_numbers_comes_out_again_but_for_them() {
+    let sandbox = sandbox();
+    run(&sandbox, "a", &[("1", None), ("2", None), ("nobody", None)]);
+    run(&sandbox, "b", &[("2", None), ("3", Some("1"))]);
+    for release in ["1", "2"] {
+        let compared = sandbox.expect(0, &["replay", "--verify", release, "--format", "json"]).json();
+        let tables = compared.as_array().unwrap();
+        let outcome = |name: &str| &tables.iter().find(|table| table["table"] == name).unwrap()["outcome"];
+        assert_eq!((outcome("silver.numbers"), outcome("gold.numbered")), (&json!("kept"), &json!("equal")));
+        assert!(tables.iter().all(|table| table["outcome"] != "differs"), "{compared}");
+    }
+}

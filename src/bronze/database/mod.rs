@@ -181,6 +181,7 @@ fn without_contract<'a>(
 fn synthetic(pipeline: &str, source: &Source, relation: &str, name: &str) -> Table {
     Table {
         subject: None,
+        erased_with: None,
         shape: 0,
         name: TableName { stage: Stage::Bronze, name: name.to_owned() },
         pipeline: pipeline.to_owned(),

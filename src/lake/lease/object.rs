@@ -10,18 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::{DateTime, Utc};
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStoreExt, PutMode, UpdateVersion};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinHandle;
 
 use super::super::Lake;
 use super::super::probe::probe;
-use super::{Owner, held};
+use super::{BEATS, Body, held_by, lost};
 use crate::error::{Error, Kind, Place, Result};
 use crate::store::Store;
 
-/// The lease is renewed so many times before it would expire.
-const BEATS: u32 = 6;
 /// Before a commit it must have been renewed within this part of the expiry.
 const FRESH: u32 = 3;
 /// Looks at a lease that is created, given back and taken over by others meanwhile.
@@ -46,8 +43,7 @@ struct Held {
     store: Store,
     path: Path,
     lake: String,
-    id: String,
-    owner: Owner,
+    body: Body,
     expiry: Duration,
     state: Mutex<State>,
 }
@@ -58,16 +54,6 @@ struct State {
     beats: u64,
     renewed: Moment,
     lost: bool,
-}
-
-/// What the object holds. The beat makes each of its states another one.
-#[derive(Debug, Serialize, Deserialize)]
-struct Body {
-    id: String,
-    #[serde(flatten)]
-    owner: Owner,
-    expires_after_seconds: f64,
-    beat: u64,
 }
 
 /// A point in time that a machine's sleep and a clock that is set cannot bring nearer: each clock misses one of them.
@@ -96,8 +82,7 @@ impl ObjectLease {
             store,
             path,
             lake: lake.to_string(),
-            id: uuid::Uuid::now_v7().to_string(),
-            owner: Owner::this(),
+            body: Body::new(expiry),
             expiry,
             state: Mutex::new(State {
                 version: UpdateVersion { e_tag: None, version: None },
@@ -163,9 +148,7 @@ impl Beat {
 
 impl Held {
     fn body(&self, beat: u64) -> Result<Vec<u8>> {
-        let expires_after_seconds = self.expiry.as_secs_f64();
-        let body = Body { id: self.id.clone(), owner: self.owner.clone(), expires_after_seconds, beat };
-        Ok(serde_json::to_vec(&body)?)
+        Ok(serde_json::to_vec(&Body { beat, ..self.body.clone() })?)
     }
 
     /// Creates the object, or replaces that of an owner that is dead; `now` is the store's time.
@@ -199,10 +182,7 @@ impl Held {
     }
 
     fn held_by(&self, body: Option<&Body>, silent: Duration) -> Error {
-        let owner = body.map_or_else(|| "a run that has just taken it".to_owned(), |body| body.owner.to_string());
-        let expiry = body.map_or(self.expiry, Body::expiry).as_secs();
-        held(&self.lake, &format!("{owner}, last heard of {} s ago", silent.as_secs()))
-            .hint(format!("wait for it to end; the lease of a run that died is free after {expiry} s of silence"))
+        held_by(&self.lake, body, silent, self.expiry, "")
     }
 
     async fn renew(&self, state: &mut State) -> Result<()> {
@@ -219,14 +199,7 @@ impl Held {
                 Err(error) => return Err(Error::from(error).at(format!("the lease on {}", self.lake))),
             }
         }
-        Err(Error::new(Kind::Lease, format!("the lease on {} was lost: another run has taken it over", self.lake))
-            .hint("this machine slept or was cut off; what was not committed is left to the other run"))
-    }
-}
-
-impl Body {
-    fn expiry(&self) -> Duration {
-        Duration::try_from_secs_f64(self.expires_after_seconds).unwrap_or(super::LEASE_EXPIRY)
+        Err(lost(&self.lake))
     }
 }
 

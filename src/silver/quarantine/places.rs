@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::lake::{Lake, read_file};
 
 /// Records of a bronze table that are to be read again.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Places {
     batches: BTreeSet<i64>,
     hashes: HashSet<u64>,
@@ -69,6 +69,12 @@ impl Places {
     pub fn extend(&mut self, others: Self) {
         self.batches.extend(others.batches);
         self.hashes.extend(others.hashes);
+    }
+
+    /// Those that others are not.
+    pub fn without(mut self, others: &Self) -> Self {
+        self.hashes.retain(|hash| !others.hashes.contains(hash));
+        self
     }
 
     /// Whether there are none.

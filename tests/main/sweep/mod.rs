@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::faults::{Fault, Faults};
 
-mod kills;
+mod erasure;
 mod random;
 mod ward;
 

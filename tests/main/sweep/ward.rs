@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use medalha::contract::{self, Project};
 use medalha::engine::Limits;
+use medalha::erase::erase;
 use medalha::error::{Error, Result};
 use medalha::lake::{Durability, Lake, read_file};
 use medalha::query::AsOf;
@@ -36,6 +37,7 @@ const PROJECT: [(&str, &str); 6] = [
         r#"
 description = "Stays."
 strategy = "by_record"
+subject = "stay"
 key = ["stay_id"]
 sequence = "at"
 
@@ -103,6 +105,7 @@ pub enum Action {
     Restore(&'static str, u64),
     RestoreRelease(i64),
     Retry,
+    Erase(&'static str),
 }
 
 /// The project with data; lakes of it lie side by side.
@@ -152,6 +155,16 @@ impl Ward {
         std::fs::write(self.path(&format!("data/stays/{number:03}.json")), stays.join("\n")).unwrap();
     }
 
+    /// Delivers what came of one stay: a row, one that is set aside, and one that cannot be read.
+    pub fn deliver_of(&self, stay: &str) {
+        let events = format!(
+            r#"{{"id": "{stay}", "ward": "w1", "days": 1, "at": 1}}
+{{"id": "{stay}", "ward": "w1", "days": 12, "at": 2}}
+{{"id": "{stay}" x}}"#
+        );
+        std::fs::write(self.path("data/stays/one.json"), events).unwrap();
+    }
+
     /// Does something to a lake: an error where any part of it failed.
     pub async fn act(&self, lake: Lake, action: &Action) -> Result<()> {
         let target = match action {
@@ -171,6 +184,7 @@ impl Ward {
                 let report = self.new_run(lake).retry(&[]).await?;
                 return report.errors.into_iter().next().map_or(Ok(()), Err);
             }
+            Action::Erase(stay) => return erase(self.new_run(lake), "stay", stay).await.map(drop),
             Action::Restore(table, version) => Target::Table { name: (*table).to_owned(), version: *version },
             Action::RestoreRelease(release) => Target::Release(AsOf::Release(*release)),
         };
