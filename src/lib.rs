@@ -64,5 +64,7 @@ pub mod units;
 pub mod problem;
 // TOML files that a person wrote, with the place of each value.
 mod toml;
+// Where a run's time goes.
+pub mod trace;
 // What can go wrong, by what the user must do about it.
 pub mod error;

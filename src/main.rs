@@ -13,12 +13,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     silence_guarded_panics();
     let cli = Cli::parse();
-    cli::start_logs(&cli.flags);
+    let trace = match cli::start_logs(&cli) {
+        Ok(trace) => trace,
+        Err(error) => return fail(&error, error.kind().exit_code()),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
-    match runtime.block_on(cli::run(cli)) {
+    match runtime.block_on(cli::run(cli, trace)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, error.kind().exit_code()),
     }

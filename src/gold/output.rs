@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::json::LineDelimitedWriter;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
+use tracing::{Instrument, trace_span};
 
 use crate::error::{Error, Result};
 use crate::lake::{Add, LakeTable, TableSpec, TableWriter};
@@ -35,7 +36,7 @@ pub async fn write(
     let tasks = transform.execute().await?.into_iter().map(|mut rows| {
         let (judge, quarantine) = (transform.judge(), quarantine.clone());
         let (mut writer, key) = (TableWriter::new(target, spec), key.to_vec());
-        tokio::spawn(async move {
+        let work = async move {
             let mut counts = Counts::default();
             while let Some(batch) = rows.try_next().await? {
                 let judged = judge.judge(&batch, &mut counts)?;
@@ -46,7 +47,8 @@ pub async fn write(
                 }
             }
             Ok::<_, Error>((writer.close().await?, counts))
-        })
+        };
+        tokio::spawn(work.instrument(trace_span!("sql")))
     });
     let mut output = Output { adds: Vec::new(), counts: Counts::default() };
     for ended in futures::future::join_all(tasks).await {

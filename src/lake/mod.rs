@@ -130,6 +130,7 @@ impl Lake {
     /// # Errors
     /// Kind [`Lease`](crate::error::Kind::Lease) when another process holds it; a failure when the lake cannot be written, or its store does not
     /// honour conditional puts.
+    #[tracing::instrument(level = "trace", skip_all, name = "lease")]
     pub async fn leased(&self) -> Result<Self> {
         let lease = Lease::take(self).await?;
         Ok(Self { lease: Some(Arc::new(lease)), ..self.clone() })
@@ -211,6 +212,7 @@ impl Lake {
         self.load(name, Some(version)).await
     }
 
+    #[tracing::instrument(level = "trace", skip_all, name = "open", fields(table = name))]
     async fn load(&self, name: &str, version: Option<u64>) -> Result<Option<LakeTable>> {
         if let Some(folder) = self.folder()
             && !has_log(&folder, name)
@@ -244,6 +246,7 @@ impl Lake {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip_all, fields(table = %spec.name))]
     async fn create(&self, spec: &TableSpec) -> Result<LakeTable> {
         self.check_lease().await?;
         let url = self.table_url(&spec.name)?;

@@ -120,6 +120,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// When a required column holds a null, or storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "write", fields(table = %self.spec.name))]
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -146,6 +147,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "write", fields(table = %self.spec.name))]
     pub async fn close(mut self) -> Result<Vec<Add>> {
         self.end_file().await?;
         Ok(self.adds)

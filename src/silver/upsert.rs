@@ -136,6 +136,7 @@ impl Upsert {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "settle")]
     pub async fn finish(self: Arc<Self>, entrants: Vec<Entrant>, anew: bool) -> Result<(Commit, Upserted)> {
         let held = self.table.files()?;
         let first_held = self.with_state(|state| state.files);
@@ -262,6 +263,7 @@ impl Entrant {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "upsert")]
     pub async fn bring(&mut self, batch: RecordBatch) -> Result<()> {
         let keys = self.upsert.key_columns(&batch);
         let hashes = hash_keys(&keys)?;
@@ -303,6 +305,7 @@ impl Entrant {
     }
 
     /// Writes the rows that wait and have not lost.
+    #[tracing::instrument(level = "trace", skip_all, name = "write")]
     async fn flush(&mut self) -> Result<()> {
         let losers = self.upsert.with_state(|state| state.contest.losers(self.segment.number));
         let writer = match &mut self.segment.writer {

@@ -23,4 +23,5 @@ mod quarantine;
 mod replay;
 mod restore;
 mod sweep;
+mod trace;
 mod volume;
