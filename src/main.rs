@@ -1,5 +1,8 @@
 //! `pipeline`: parses the command line, sets up logs, runs the command, and turns the error's kind into the exit code.
 
+// Futures lie within futures, deeper than the compiler takes by default.
+#![recursion_limit = "256"]
+
 use std::io::Write;
 use std::process::ExitCode;
 

@@ -73,8 +73,7 @@ enum Command {
 /// Whatever the command fails with; its kind is the exit code. Else when the trace cannot be written.
 pub async fn run(cli: Cli, trace: Option<Trace>) -> Result<()> {
     let verbose = cli.flags.verbose > 0;
-    // On the heap, as are the tables of a run: the compiler does not take futures within futures as deep as all are.
-    let done = Box::pin(command(cli)).await;
+    let done = command(cli).await;
     let written = trace.map_or(Ok(()), |trace| times::write(trace, verbose));
     done.and(written)
 }
