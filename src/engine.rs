@@ -18,6 +18,13 @@ const SMALL_SIDE: &str = "datafusion.optimizer.hash_join_single_partition_thresh
 /// The share of memory that a small side may take.
 const SMALL_SIDE_SHARE: usize = 8;
 
+/// DataFusion's setting of the bytes that each sort keeps free for merging what it has spilled: by default so many that no
+/// sort could begin in little memory.
+const SORT_RESERVATION: &str = "datafusion.execution.sort_spill_reservation_bytes";
+/// The share of memory that a sort keeps free, and the most that it does.
+const SORT_RESERVATION_SHARE: usize = 16;
+const MOST_SORT_RESERVATION: usize = 10 * 1024 * 1024;
+
 /// What an engine may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -45,7 +52,9 @@ pub fn session(limits: Limits) -> Result<SessionContext> {
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
     // With one partition, DataFusion builds a join's hash table from its left side, whatever its size: from all records of a
     // run, where a reference is on the right. With two it takes the side that is known to be small.
-    let config = config(limits.threads.max(2)).set_usize(SMALL_SIDE, limits.memory / SMALL_SIDE_SHARE);
+    let config = config(limits.threads.max(2))
+        .set_usize(SMALL_SIDE, limits.memory / SMALL_SIDE_SHARE)
+        .set_usize(SORT_RESERVATION, (limits.memory / SORT_RESERVATION_SHARE).min(MOST_SORT_RESERVATION));
     Ok(SessionContext::new_with_config_rt(config, runtime))
 }
 
@@ -80,4 +89,58 @@ pub fn register(ctx: &SessionContext, name: &str, table: Arc<dyn TableProvider>)
     }
     ctx.register_table(name, table)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{AsArray, Int64Array, RecordBatch};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use deltalake::datafusion::datasource::MemTable;
+    use deltalake::datafusion::physical_plan::{ExecutionPlan, collect};
+
+    use super::*;
+
+    const ROWS: i64 = 1_500_000;
+
+    /// Numbers in an order of no kind, each once.
+    fn numbers() -> MemTable {
+        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+        let batch = |first: i64| {
+            // The factor has no divisor in common with the number of rows.
+            let mixed = (first..(first + 8192).min(ROWS)).map(|n| n * 7919 % ROWS);
+            RecordBatch::try_new(schema.clone(), vec![Arc::new(Int64Array::from_iter_values(mixed))]).unwrap()
+        };
+        let batches = (0..ROWS).step_by(8192).map(batch).collect();
+        MemTable::try_new(schema.clone(), vec![batches]).unwrap()
+    }
+
+    fn spills(plan: &dyn ExecutionPlan) -> usize {
+        let own = plan.metrics().and_then(|metrics| metrics.spill_count()).unwrap_or_default();
+        own + plan.children().into_iter().map(|child| spills(child.as_ref())).sum::<usize>()
+    }
+
+    /// The first column of the answer, and how often something was spilled.
+    async fn answer(sql: &str) -> (Vec<i64>, usize) {
+        let ctx = session(Limits { memory: 16 << 20, threads: 2 }).unwrap();
+        register(&ctx, "numbers", Arc::new(numbers())).unwrap();
+        let plan = ctx.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+        let batches = collect(plan.clone(), ctx.task_ctx()).await.unwrap();
+        let values = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+        (values.collect(), spills(plan.as_ref()))
+    }
+
+    #[tokio::test]
+    async fn a_sort_of_more_than_memory_spills() {
+        let (values, spills) = answer("SELECT n, n AS a, n AS b FROM numbers ORDER BY n").await;
+        assert!(values.into_iter().eq(0..ROWS));
+        assert!(spills > 0);
+    }
+
+    #[tokio::test]
+    async fn an_aggregation_of_more_than_memory_spills() {
+        let (mut values, spills) = answer("SELECT n / 2 AS half, COUNT(*), MAX(n) FROM numbers GROUP BY n / 2").await;
+        values.sort_unstable();
+        assert!(values.into_iter().eq(0..ROWS / 2));
+        assert!(spills > 0);
+    }
 }

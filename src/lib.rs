@@ -2,6 +2,9 @@
 //!
 //! The modules, in the order in which data flows; ARCHITECTURE.md says more of each.
 
+// Futures lie within futures, deeper than the compiler takes by default.
+#![recursion_limit = "256"]
+
 // `pipelines/*.toml`, `*.sql` and `*.csv` to a validated project, or every problem.
 pub mod contract;
 // `${NAME}` in what differs from place to place.
@@ -64,5 +67,7 @@ pub mod units;
 pub mod problem;
 // TOML files that a person wrote, with the place of each value.
 mod toml;
+// Where a run's time goes.
+pub mod trace;
 // What can go wrong, by what the user must do about it.
 pub mod error;

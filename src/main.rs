@@ -19,8 +19,11 @@ fn main() -> ExitCode {
     }
     apart::enable();
     let cli = Cli::parse();
-    cli::start_logs(&cli.flags);
-    match cli::execute(cli) {
+    let trace = match cli::start_logs(&cli) {
+        Ok(trace) => trace,
+        Err(error) => return fail(&error),
+    };
+    match cli::execute(cli, trace) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

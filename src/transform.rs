@@ -86,6 +86,7 @@ impl Transform {
     ///
     /// # Errors
     /// When the SQL does not plan, which `check` has found before.
+    #[tracing::instrument(level = "trace", skip_all)]
     pub async fn plan(ctx: &SessionContext, table: &Table, carry: &[&str], deletes: Option<&str>) -> Result<Self> {
         let place = || table.name.to_string();
         let sql = table.sql().unwrap_or_default();
@@ -165,6 +166,7 @@ impl Judge {
         self.columns + self.carried + usize::from(self.deletes.is_some())
     }
 
+    #[tracing::instrument(level = "trace", skip_all, name = "judge")]
     fn judge_by(&self, batch: &RecordBatch, which: &[usize], counts: &mut Counts) -> Result<Judged> {
         counts.input += batch.num_rows() as u64;
         counts.failed.resize(self.expectations.len(), 0);

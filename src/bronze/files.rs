@@ -130,6 +130,7 @@ pub async fn plan(run: &Run, table: &Table, source: &Source, files: &FileSource)
 }
 
 /// The files of a source that were not yet read as they are now.
+#[tracing::instrument(level = "trace", skip_all, name = "list")]
 async fn unseen(run: &Run, source: &Source, files: &FileSource, ledger: &Ledger) -> Result<Vec<FileEntry>> {
     let name = format!("source '{}'", source.name);
     let path = files.path.resolve(&run.inputs.variables).at(&name)?;
@@ -164,6 +165,7 @@ fn person_key(run: &Run, source: &Source, files: &FileSource) -> Option<PersonKe
 /// Tells files apart by their content, where their size leaves a doubt; gives those that bring no records, and those
 /// that are to be read. Of originals every file is a record, whatever has the same content: only one whose content was
 /// known under its own name may be as it was.
+#[tracing::instrument(level = "trace", skip_all)]
 async fn classify(
     unseen: Vec<FileEntry>,
     ledger: &mut Ledger,
@@ -207,6 +209,7 @@ async fn classify(
 }
 
 /// The hash of a file's bytes; none when it cannot be opened, which reading it will tell.
+#[tracing::instrument(level = "trace", skip_all, name = "hash")]
 fn content_hash(file: &FileEntry, original: bool) -> Result<Option<String>> {
     let Some(reader) = file.open().at(&file.uri)?.reader() else { return Ok(None) };
     let (hash, _) = if original { sha256(reader) } else { HashingReader::new(reader).finish() }.at(&file.uri)?;

@@ -89,6 +89,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "ledger")]
     pub async fn read(files: &LakeTable, source: &str, last: i64) -> Result<Self> {
         let mut rows = Vec::new();
         for (index, file) in files.files()?.iter().enumerate() {

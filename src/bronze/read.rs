@@ -77,6 +77,7 @@ pub struct BatchInfo {
 ///
 /// # Errors
 /// When a file cannot be read to its end, or storage fails: then nothing of the batch may be committed.
+#[tracing::instrument(level = "trace", skip_all, name = "read")]
 pub async fn read_files(
     files: Vec<Unread>,
     shape: Shape,
@@ -152,6 +153,7 @@ fn read_queue(
 }
 
 /// Adds the record of an original.
+#[tracing::instrument(level = "trace", skip_all, name = "describe")]
 fn describe_file(
     Unread { file, event, was_refused }: Unread,
     options: &OriginalOptions,
@@ -174,6 +176,7 @@ fn describe_file(
     Ok(Some(Looked { file, event, contents, hash: None, problem: original.reason, is_told }))
 }
 
+#[tracing::instrument(level = "trace", skip_all, name = "split")]
 fn read_file(
     Unread { file, event, .. }: Unread,
     shape: &Shape,
@@ -208,7 +211,7 @@ struct Watched<'a> {
 
 impl Read for Watched<'_> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.reader.read(into)?;
+        let count = tracing::trace_span!("read_block").in_scope(|| self.reader.read(into))?;
         (self.progress)(ProgressEvent::Read { bytes: count as u64 });
         Ok(count)
     }
@@ -267,6 +270,7 @@ impl Builder {
         self.bytes >= BATCH_BYTES || self.rows >= BATCH_RECORDS
     }
 
+    #[tracing::instrument(level = "trace", skip_all, name = "hand_over")]
     fn send(&mut self, sender: &mpsc::Sender<RecordBatch>) -> Result<()> {
         if self.rows == 0 {
             return Ok(());

@@ -1,9 +1,12 @@
 //! The command line: one file a command, and the only place that prints.
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::error::Result;
+use crate::trace::Trace;
 pub use flags::{Flags, Global, LogFormat};
 
 mod catalog;
@@ -29,6 +32,7 @@ mod rows;
 mod run;
 mod status;
 mod test;
+mod times;
 
 /// A clinical lakehouse in one binary: files in; checked, transactional Delta tables out.
 #[derive(Debug, Parser)]
@@ -63,13 +67,16 @@ enum Command {
     Generate(generate::GenerateArgs),
 }
 
-/// Runs a command to its end, on threads of its own. Not the program itself does it: what it polls would be compiled into it,
-/// a second time.
+/// Runs a command to its end, on threads of its own, and writes the trace of it. Not the program itself does it: what it polls
+/// would be compiled into it, a second time.
 ///
 /// # Errors
-/// Whatever the command fails with; its kind is the exit code.
-pub fn execute(cli: Cli) -> Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(cli))
+/// Whatever the command fails with; its kind is the exit code. Else when the trace cannot be written.
+pub fn execute(cli: Cli, trace: Option<Trace>) -> Result<()> {
+    let verbose = cli.flags.verbose > 0;
+    let done = tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(cli));
+    let written = trace.map_or(Ok(()), |trace| times::write(trace, verbose));
+    done.and(written)
 }
 
 async fn run(cli: Cli) -> Result<()> {
@@ -96,9 +103,12 @@ async fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// Sends logs to standard error: warnings, or more with `-v`.
-pub fn start_logs(flags: &Flags) {
-    let filter = match flags.verbose {
+/// Sends logs to standard error: warnings, or more with `-v`. Gives the trace, where one is asked for.
+///
+/// # Errors
+/// When the trace's file cannot be made.
+pub fn start_logs(cli: &Cli) -> Result<Option<Trace>> {
+    let filter = match cli.flags.verbose {
         // What a failed commit or a missing file means is told by the error itself, once.
         0 => "off,medalha=warn",
         1 => "off,medalha=info",
@@ -107,13 +117,16 @@ pub fn start_logs(flags: &Flags) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
     // What cannot be logged cannot be complained of either: the complaint would go to the same closed stream.
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(output::is_interactive())
-        .log_internal_errors(false);
-    match flags.log_format {
-        LogFormat::Text => logs.with_target(false).init(),
-        LogFormat::Json => logs.json().init(),
-    }
+    let logs = fmt::layer().with_writer(std::io::stderr).with_ansi(output::is_interactive()).log_internal_errors(false);
+    let logs = match cli.flags.log_format {
+        LogFormat::Text => logs.with_target(false).boxed(),
+        LogFormat::Json => logs.json().boxed(),
+    };
+    let trace = match &cli.command {
+        Command::Run(args) => args.profile_out.as_deref().map(Trace::create).transpose()?,
+        _ => None,
+    };
+    let spans = trace.as_ref().map(Trace::layer);
+    tracing_subscriber::registry().with(logs.with_filter(filter)).with(spans).init();
+    Ok(trace)
 }

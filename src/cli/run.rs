@@ -1,5 +1,6 @@
 //! `pipeline run`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -50,6 +51,9 @@ pub struct RunArgs {
     /// How long to wait before the first of them; doubles with each, up to ten minutes
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = parse_duration)]
     retry_wait: Duration,
+    /// Write where the time went, as a Chrome trace for Perfetto or chrome://tracing; with -v also as a table
+    #[arg(long, value_name = "FILE")]
+    pub(super) profile_out: Option<PathBuf>,
     /// How the summary is written
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     format: Format,

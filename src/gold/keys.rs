@@ -26,6 +26,7 @@ pub struct ChangedKeys {
 ///
 /// # Errors
 /// When storage fails.
+#[tracing::instrument(level = "trace", skip_all, name = "changed_keys")]
 pub async fn changed(
     ctx: &SessionContext,
     table: &Table,

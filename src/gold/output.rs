@@ -8,6 +8,7 @@ use deltalake::datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tracing::{Instrument, trace_span};
 
 use crate::error::{Error, Result};
 use crate::lake::{Add, Follower, LakeTable, TableSpec, TableWriter};
@@ -69,7 +70,8 @@ pub async fn write(
     let mut tasks = JoinSet::new();
     for rows in transform.execute().await? {
         let writer = TableWriter::new(target, spec);
-        tasks.spawn(write_rows(rows, transform.judge(), writer, quarantine.clone(), spec.lookup.clone()));
+        let work = write_rows(rows, transform.judge(), writer, quarantine.clone(), spec.lookup.clone());
+        tasks.spawn(work.instrument(trace_span!("sql")));
     }
     let (mut adds, mut counts) = (Vec::new(), Counts::default());
     // The first error ends the other tasks too.

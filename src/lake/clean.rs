@@ -56,6 +56,7 @@ impl LakeTable {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, fields(table = %self.name))]
     pub async fn checkpoint(&self) -> Result<()> {
         create_checkpoint(self.delta(), None).await.at(format!(
             "{}: checkpoint of version {}",

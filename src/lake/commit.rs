@@ -128,6 +128,7 @@ impl LakeTable {
         Ok(())
     }
 
+    #[tracing::instrument(level = "trace", skip_all, name = "commit", fields(table = %self.name))]
     async fn commit_alone(&mut self, lake: &Lake, commit: Commit) -> Result<()> {
         lake.check_lease().await?;
         let operation = commit.operation();
@@ -151,6 +152,7 @@ impl LakeTable {
     }
 
     /// Lets a follower take over what the commit of a version carries for it.
+    #[tracing::instrument(level = "trace", skip_all, fields(table = %follower.table))]
     async fn follow(&self, lake: &Lake, version: u64, follower: Follower, run: &str) -> Result<()> {
         let version = signed(version);
         let mut table = lake
@@ -184,6 +186,7 @@ impl LakeTable {
     ///
     /// # Errors
     /// When a log cannot be read or a follower cannot commit.
+    #[tracing::instrument(level = "trace", skip_all, fields(table = %self.name))]
     pub async fn catch_up(&self, lake: &Lake) -> Result<()> {
         self.check_log().await?;
         let Some((version, entry)) = self.newest_own().await? else { return Ok(()) };

@@ -153,6 +153,7 @@ pub struct Match {
 ///
 /// # Errors
 /// When a file cannot be read.
+#[tracing::instrument(level = "trace", skip_all, fields(table = %table.name))]
 pub async fn lookup(
     table: &LakeTable,
     files: &[DataFile],

@@ -132,6 +132,7 @@ impl Lake {
     /// # Errors
     /// Kind [`Lease`](crate::error::Kind::Lease) when another process holds it; a failure when the lake cannot be written, or its store does not
     /// honour conditional puts.
+    #[tracing::instrument(level = "trace", skip_all, name = "lease")]
     pub async fn leased(&self) -> Result<Self> {
         let leased = Self { lease: Some(Arc::new(Lease::take(self).await?)), ..self.clone() };
         let carried_out = match Redo::pending(&leased).await {
@@ -220,6 +221,7 @@ impl Lake {
         self.load(name, Some(version)).await
     }
 
+    #[tracing::instrument(level = "trace", skip_all, name = "open", fields(table = name))]
     async fn load(&self, name: &str, version: Option<u64>) -> Result<Option<LakeTable>> {
         if let Some(folder) = self.folder()
             && !has_log(&folder, name)
@@ -253,6 +255,7 @@ impl Lake {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip_all, fields(table = %spec.name))]
     async fn create(&self, spec: &TableSpec) -> Result<LakeTable> {
         self.check_lease().await?;
         let url = self.table_url(&spec.name)?;

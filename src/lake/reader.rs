@@ -15,6 +15,7 @@ use deltalake::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader}
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, TryStreamExt};
 use object_store::ObjectStoreExt;
+use tracing::{Instrument, trace_span};
 
 use super::{DataFile, LakeTable, Store};
 use crate::error::{Error, Place, Result};
@@ -37,6 +38,7 @@ type ParquetResult<T> = std::result::Result<T, ParquetError>;
 impl AsyncFileReader for StoredFile {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
         async move { self.store.get_range(&self.path, range).await.map_err(|error| ParquetError::External(error.into())) }
+            .instrument(trace_span!("fetch"))
             .boxed()
     }
 
@@ -44,6 +46,7 @@ impl AsyncFileReader for StoredFile {
         async move {
             self.store.get_ranges(&self.path, &ranges).await.map_err(|error| ParquetError::External(error.into()))
         }
+        .instrument(trace_span!("fetch"))
         .boxed()
     }
 

@@ -32,6 +32,7 @@ pub struct Rewrite {
 ///
 /// # Errors
 /// When the file cannot be read or the new one not be written.
+#[tracing::instrument(level = "trace", skip_all, name = "rewrite", fields(table = %table.name))]
 pub async fn rewrite_without(table: &LakeTable, spec: &TableSpec, file: &DataFile, dead: &[u32]) -> Result<Rewrite> {
     let mut stream = reader::open(table, &file.path, file.size, None).await?.build().at(&file.path)?;
     let mut writer = FileWriter::new(table, spec)?;
@@ -57,6 +58,7 @@ pub async fn rewrite_without(table: &LakeTable, spec: &TableSpec, file: &DataFil
 ///
 /// # Errors
 /// When the file cannot be written.
+#[tracing::instrument(level = "trace", skip_all, name = "change_feed", fields(table = %table.name))]
 pub async fn change_file(
     table: &LakeTable,
     spec: &TableSpec,

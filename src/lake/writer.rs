@@ -142,6 +142,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// When a required column holds a null, or storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "write", fields(table = %self.spec.name))]
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
@@ -168,6 +169,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "write", fields(table = %self.spec.name))]
     pub async fn close(mut self) -> Result<Vec<Add>> {
         self.end_file().await?;
         Ok(self.adds)

@@ -161,6 +161,7 @@ impl Run {
     ///
     /// # Errors
     /// When the lease is held or the selection names no table or pipeline. What failed of single tables is in the report.
+    #[tracing::instrument(level = "trace", skip_all, name = "run")]
     pub async fn execute(mut self, options: &Options) -> Result<RunReport> {
         // A wrong selection is told before a lease is asked for.
         selected(&self.project, options)?;
@@ -205,7 +206,7 @@ impl Run {
         let retry = options.retry;
         let tables: Vec<&Table> = names.iter().filter_map(|name| self.project.table(name)).collect();
         let ends = Ends::of(&self.project, &tables, options);
-        let refresh = async |table: &Table| self.refresh_and_tell(table).await;
+        let refresh = async |table: &Table| Box::pin(self.refresh_and_tell(table)).await;
         let wait = async |further: u32, due: &[&Table]| {
             (self.progress)(ProgressEvent::Again { tables: due.len(), further, of: retry.times });
             tracing::warn!(further, of = retry.times, tables = due.len(), "what failed may pass: trying again");
@@ -250,6 +251,7 @@ impl Run {
     }
 
     /// Rewrites what has become many small files. Only where no commit of any table waits for its followers.
+    #[tracing::instrument(level = "trace", skip_all)]
     async fn tidy(&self) {
         let mut names = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if names.is_empty() {
@@ -264,6 +266,7 @@ impl Run {
         }
     }
 
+    #[tracing::instrument(level = "trace", skip_all, name = "refresh", fields(table = %table.name))]
     async fn refresh_and_tell(&self, table: &Table) -> Result<TableReport> {
         (self.progress)(ProgressEvent::Table { name: table.name.to_string() });
         let begun = Instant::now();

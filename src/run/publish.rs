@@ -48,6 +48,7 @@ pub async fn is_published(lake: &Lake, versions: &BTreeMap<String, i64>) -> Resu
 ///
 /// # Errors
 /// When storage fails.
+#[tracing::instrument(level = "trace", skip_all, name = "release", fields(table = "ops.releases"))]
 pub async fn publish(
     lake: &Lake,
     run: &str,

@@ -43,6 +43,7 @@ impl Run {
     /// Records what the run did, and publishes a release when all of it succeeded and no table is behind: one that was not
     /// looked at, and reads one that was. What a run before it left unpublished, because it was killed, failed at another
     /// table or was for one stage, is published too.
+    #[tracing::instrument(level = "trace", skip_all, fields(table = "ops.runs"))]
     pub(super) async fn record(
         &self,
         reports: &[TableReport],

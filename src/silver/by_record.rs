@@ -11,6 +11,7 @@ use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use tokio::sync::Mutex;
+use tracing::{Instrument, trace_span};
 
 use super::quarantine::{Places, Quarantine, Replace, SharedQuarantine};
 use super::records::{Part, Records};
@@ -241,7 +242,7 @@ async fn stream(
     let tasks = transform.execute().await?.into_iter().map(|mut rows| {
         let mut entrant = upsert.entrant();
         let (judge, quarantine) = (transform.judge(), quarantine.clone());
-        tokio::spawn(async move {
+        let work = async move {
             let mut counts = Counts::default();
             while let Some(batch) = rows.try_next().await? {
                 let (batch, deletions) = judge.split(batch)?;
@@ -255,7 +256,8 @@ async fn stream(
                 }
             }
             Ok::<_, Error>((entrant, counts))
-        })
+        };
+        tokio::spawn(work.instrument(trace_span!("sql")))
     });
     let mut entrants = Vec::new();
     let mut counts = Counts::default();

@@ -107,6 +107,7 @@ impl Records {
     }
 
     /// Reads the payloads of a stored batch; those that cannot be read are set aside.
+    #[tracing::instrument(level = "trace", skip_all)]
     async fn decode(&self, stored: RecordBatch, decoder: &mut Decoder) -> Result<RecordBatch> {
         let wanted = match &self.part {
             Part::After(batch) => cmp::gt(stored.column(BATCH), &Int64Array::new_scalar(*batch))?,

@@ -171,6 +171,7 @@ impl Upsert {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "settle")]
     pub async fn finish(self: Arc<Self>, entrants: Vec<Entrant>, anew: bool) -> Result<(Commit, Upserted)> {
         let held = self.table.files()?;
         let first_held = self.with_state(|state| state.files);
@@ -297,6 +298,7 @@ impl Entrant {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "upsert")]
     pub async fn bring(&mut self, rows: RecordBatch, count: Option<BooleanArray>) -> Result<()> {
         let first = self.segment.rows;
         self.enter(&rows, count.as_ref())?;
@@ -348,6 +350,7 @@ impl Entrant {
     }
 
     /// Writes the rows that wait and have not lost.
+    #[tracing::instrument(level = "trace", skip_all, name = "write")]
     async fn flush(&mut self) -> Result<()> {
         let losers = self.upsert.with_state(|state| state.contest.losers(self.segment.number));
         let writer = match &mut self.segment.writer {

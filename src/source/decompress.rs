@@ -82,7 +82,9 @@ impl<R: Read> Read for HashingReader<R> {
         loop {
             match self.inner.read(into) {
                 Ok(count) => {
-                    self.hasher.update(&into[..count]);
+                    tracing::trace_span!("hash").in_scope(|| {
+                        self.hasher.update(&into[..count]);
+                    });
                     self.bytes += count as u64;
                     return Ok(count);
                 }

@@ -41,12 +41,17 @@ struct Label {
     value: Option<bool>,
 }
 
-/// One record as it comes.
+/// Images that exams name, each with what becomes of it where its file is there.
+const IMAGES: [(&str, &str); 3] = [("one.png", "found"), ("two.png", "found"), ("broken.png", "unreadable")];
+
+/// One record as it comes; an original is a file of its own.
 #[derive(Debug, Clone)]
 enum Record {
-    Exam { id: u32, at: u32, labels: Vec<Label> },
+    Exam { id: u32, at: u32, labels: Vec<Label>, image: Option<&'static str> },
     BadExam(&'static str),
     Report { exam: u32, text: Option<&'static str> },
+    Image(&'static str),
+    Document { exam: u32 },
 }
 
 /// What follows a record.
@@ -71,7 +76,8 @@ fn label() -> impl Strategy<Value = Label> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    let exam = (1..4_u32, 0..3_u32, prop::collection::vec(label(), 0..4));
+    let names = IMAGES.map(|(name, _)| Some(name)).into_iter().chain([None]).collect::<Vec<_>>();
+    let exam = (1..4_u32, 0..3_u32, prop::collection::vec(label(), 0..4), select(names));
     let bad = select(vec![
         r#"{"content": {"labels": []}, "publication_timestamp": 1}"#,
         r#"{"content": {"id": 1, "body_part": "HAND", "labels": []}, "publication_timestamp": 1641900000000}"#,
@@ -80,9 +86,11 @@ fn record() -> impl Strategy<Value = Record> {
     ]);
     let report = (1..3_u32, select(vec![Some("clear"), Some("unclear"), None]));
     prop_oneof![
-        8 => exam.prop_map(|(id, at, labels)| Record::Exam { id, at, labels }),
+        8 => exam.prop_map(|(id, at, labels, image)| Record::Exam { id, at, labels, image }),
         1 => bad.prop_map(Record::BadExam),
         1 => report.prop_map(|(exam, text)| Record::Report { exam, text }),
+        1 => select(IMAGES.to_vec()).prop_map(|(name, _)| Record::Image(name)),
+        1 => (1..3_u32).prop_map(|exam| Record::Document { exam }),
     ]
 }
 
@@ -104,18 +112,36 @@ fn history() -> impl Strategy<Value = History> {
 impl Record {
     fn payload(&self) -> String {
         match self {
-            Record::Exam { id, at, labels } => {
+            Record::Exam { id, at, labels, image } => {
                 let labels: Vec<Value> = labels.iter().map(Label::json).collect();
-                let content = json!({"id": id, "body_part": "chest", "labels": labels});
+                let image = image.map(|name| format!("gs://elsewhere/{name}"));
+                let content = json!({"id": id, "body_part": "chest", "image_path": image, "labels": labels});
                 json!({"content": content, "publication_timestamp": 1_000_000_000 + at}).to_string()
             }
             Record::BadExam(text) => (*text).to_owned(),
             Record::Report { exam, text } => json!({"content": {"exam_id": exam, "text": text}}).to_string(),
+            Record::Image(name) => (*name).to_owned(),
+            Record::Document { exam } => document_text(*exam),
         }
     }
 
     fn source(&self) -> &'static str {
-        if matches!(self, Record::Report { .. }) { "medical_report" } else { "exam" }
+        match self {
+            Record::Exam { .. } | Record::BadExam(_) => "exam",
+            Record::Report { .. } => "medical_report",
+            Record::Image(_) => "images",
+            Record::Document { .. } => "report_documents",
+        }
+    }
+
+    /// The name and the bytes of an original.
+    fn original(&self) -> Option<(String, Vec<u8>)> {
+        match self {
+            Record::Image("broken.png") => Some(("broken.png".to_owned(), b"no picture at all".to_vec())),
+            Record::Image(name) => Some(((*name).to_owned(), png(name.len() as u32))),
+            Record::Document { exam } => Some((format!("{exam} note.txt"), document_text(*exam).into_bytes())),
+            _ => None,
+        }
     }
 }
 
@@ -125,7 +151,19 @@ impl Label {
     }
 }
 
-/// Delivers records as one file a source, a record a line. The number makes each file another one.
+fn document_text(exam: u32) -> String {
+    format!("Of exam {exam}: nothing found.")
+}
+
+fn png(height: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = png::Encoder::new(&mut bytes, 1, height).write_header().unwrap();
+    writer.write_image_data(&vec![0; height as usize]).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+/// Delivers records as one file a source, a record a line, and originals. The number makes each file another one.
 fn deliver(sandbox: &Sandbox, number: usize, records: &[Record]) {
     for source in ["exam", "medical_report"] {
         let of_source = records.iter().filter(|record| record.source() == source);
@@ -133,6 +171,13 @@ fn deliver(sandbox: &Sandbox, number: usize, records: &[Record]) {
         if !lines.is_empty() {
             sandbox.deliver(&format!("{source}/{number}.json"), lines + &"\n".repeat(number));
         }
+    }
+    for record in records {
+        let Some((name, bytes)) = record.original() else { continue };
+        let path = sandbox.deliver(&format!("{}/{name}", record.source()), bytes);
+        // In every lake the same: the manifest says when a file was changed.
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
     }
 }
 
@@ -161,6 +206,7 @@ struct Winner {
     at: u32,
     payload: String,
     labels: Vec<Label>,
+    image: Option<&'static str>,
 }
 
 impl Winner {
@@ -173,8 +219,8 @@ impl Winner {
 fn winners(records: &[Record]) -> Vec<Winner> {
     let mut winners: BTreeMap<u32, Winner> = BTreeMap::new();
     for record in records {
-        let Record::Exam { id, at, labels } = record else { continue };
-        let new = Winner { id: *id, at: *at, payload: record.payload(), labels: labels.clone() };
+        let Record::Exam { id, at, labels, image } = record else { continue };
+        let new = Winner { id: *id, at: *at, payload: record.payload(), labels: labels.clone(), image: *image };
         match winners.get(id) {
             Some(held) if (held.at, held.hash()) >= (new.at, new.hash()) => {}
             _ => drop(winners.insert(*id, new)),
@@ -184,13 +230,15 @@ fn winners(records: &[Record]) -> Vec<Winner> {
 }
 
 /// Silver and gold, computed from the records in the plainest way.
-fn computed(records: &[Record]) -> [(&'static str, Vec<Value>); 7] {
+fn computed(records: &[Record]) -> [(&'static str, Vec<Value>); 9] {
     let winners = winners(records);
     [
         ("silver.exams", winners.iter().map(exam_row).collect()),
         ("silver.exam_labels", winners.iter().flat_map(label_rows).collect()),
         ("silver.reports", report_rows(records)),
         ("silver.quarantine", quarantine_rows(records)),
+        ("silver.images", winners.iter().filter_map(|exam| image_row(exam, records)).collect()),
+        ("silver.report_documents", document_rows(records)),
         ("gold.exam_label_consensus", winners.iter().flat_map(consensus_rows).collect()),
         ("gold.label_completeness", winners.iter().map(completeness_row).collect()),
         ("gold.label_activity_monthly", activity_rows(&winners)),
@@ -267,6 +315,24 @@ fn report_rows(records: &[Record]) -> Vec<Value> {
     });
     let distinct: BTreeSet<(u32, Option<&str>)> = reports.collect();
     distinct.into_iter().map(|(exam, text)| json!({"exam_id": exam.to_string(), "text": text})).collect()
+}
+
+/// The image of an exam, also where its file has not come.
+fn image_row(exam: &Winner, records: &[Record]) -> Option<Value> {
+    let name = exam.image?;
+    let is_there = records.iter().any(|record| matches!(record, Record::Image(there) if *there == name));
+    let status = IMAGES.iter().find(|(known, _)| is_there && *known == name).map_or("missing", |(_, status)| status);
+    Some(json!({"exam_id": exam.id.to_string(), "image_key": name.trim_end_matches(".png"), "status": status}))
+}
+
+fn document_rows(records: &[Record]) -> Vec<Value> {
+    let exams = records.iter().filter_map(|record| match record {
+        Record::Document { exam } => Some(*exam),
+        _ => None,
+    });
+    let distinct: BTreeSet<u32> = exams.collect();
+    let row = |exam: u32| json!({"exam_id": exam.to_string(), "text": document_text(exam), "status": "found"});
+    distinct.into_iter().map(row).collect()
 }
 
 fn quarantine_rows(records: &[Record]) -> Vec<Value> {

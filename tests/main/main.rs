@@ -24,4 +24,5 @@ mod quarantine;
 mod replay;
 mod restore;
 mod sweep;
+mod trace;
 mod volume;

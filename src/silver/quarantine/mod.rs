@@ -204,6 +204,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, fields(table = "silver.quarantine"))]
     pub async fn close(mut self, replace: &Replace, bronze: Option<&LakeTable>) -> Result<SetAside> {
         let replaced = replace::replaced(&self.table, &self.for_table, replace).await?;
         let batches = match bronze {
