@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use medalha::run::Options;
 use serde_json::Value;
 
 use crate::harness::{Sandbox, assert_same};
@@ -183,4 +184,32 @@ fn a_release_that_is_gone_cannot_be_pinned() {
     let told = sandbox.expect(2, &["replay", "--verify", "1"]);
     assert!(told.stderr.contains("can no longer be read"), "{}", told.stderr);
     sandbox.expect(0, &["fsck"]);
+}
+
+#[test]
+fn a_run_of_one_pipeline_leaves_few_files_too() {
+    let manifest = |name: &str| {
+        format!(
+            "name = \"{name}\"\ndescription = \"Things.\"\n\n[sources.{name}]\ndescription = \"Things.\"\n\
+             kind = \"files\"\npath = \"{name}\"\nformat = \"json\"\n"
+        )
+    };
+    let bronze =
+        |name: &str| format!("description = \"Things.\"\nsource = \"{name}\"\npayload = \"STRUCT<id STRING>\"\n");
+    let sandbox = Sandbox::with_files(&[
+        ("one/pipeline.toml", &manifest("one")),
+        ("one/bronze/ones.toml", &bronze("one")),
+        ("other/pipeline.toml", &manifest("other")),
+        ("other/bronze/others.toml", &bronze("other")),
+    ]);
+    let options = Options { pipelines: vec!["one".to_owned()], ..Options::default() };
+    for number in 0..20 {
+        sandbox.deliver(&format!("one/{number}.json"), format!("{{\"id\": \"{number}\"}}"));
+        sandbox.run_in_process(&options);
+    }
+    assert_eq!(sandbox.count("bronze.ones"), 20);
+    for table in ["bronze.ones", "ops.files", "ops.runs"] {
+        let files = sandbox.table(table, None).files().unwrap().len();
+        assert!(files < 16, "{table} has {files} files");
+    }
 }
