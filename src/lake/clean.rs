@@ -125,8 +125,12 @@ impl LakeTable {
         for paths in waste.log.chunks(DELETED_AT_ONCE).chain(waste.files.chunks(DELETED_AT_ONCE)) {
             // Another run may need what this one found to be waste.
             lake.check_lease().await?;
-            let paths = futures::stream::iter(paths.to_vec().into_iter().map(Ok)).boxed();
-            self.store().delete_stream(paths).try_collect::<Vec<_>>().await.at(&self.name)?;
+            let paths: Vec<_> = paths.iter().cloned().map(Ok).collect();
+            self.store()
+                .delete_stream(futures::stream::iter(paths).boxed())
+                .try_collect::<Vec<_>>()
+                .await
+                .at(&self.name)?;
         }
         delete_local(&waste.staged)
     }

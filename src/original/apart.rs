@@ -118,7 +118,7 @@ fn answer(question: Question, document: &[u8]) -> io::Result<Answer> {
     }
     // One that has read others before may have died of those.
     let reader = Reader::start(program)?;
-    Ok(reader.ask(question, document).unwrap_or_else(|_| Err(Reason::TooLaborious)))
+    Ok(reader.ask(question, document).unwrap_or(Err(Reason::TooLaborious)))
 }
 
 /// Reads in a thread that is left to itself when its time is over.
