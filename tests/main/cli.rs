@@ -162,11 +162,12 @@ fn released(sandbox: &Sandbox, release: &Value) -> Vec<(String, u64)> {
 fn a_pipeline_is_run_without_the_others() {
     let sandbox = with_data(Sandbox::with_own_project());
     add_sites(&sandbox);
-    // The folder of the sites is not there: their pipeline fails, and so no release is made.
-    sandbox.expect(1, &["run"]);
-    assert_eq!(sandbox.count("gold.label_completeness"), 1, "the other pipeline's tables go on");
-    let report = sandbox.run_with(&["--pipeline", "imaging"]);
-    assert_eq!(report["release"], 1);
+    // The folder of the sites is not there, and the lake never had one: their pipeline has no place here.
+    let told = sandbox.expect(0, &["run", "--dry-run"]);
+    assert!(told.stderr.contains("pipeline 'sites' is left out") && !told.stdout.contains("silver.sites"), "{told:?}");
+    let report = sandbox.run();
+    assert_eq!((&report["release"], sandbox.count("gold.label_completeness")), (&Value::from(1), 1));
+    sandbox.expect(1, &["run", "--pipeline", "sites"]);
     assert!(names(&report).contains(&"silver.exams") && !names(&report).contains(&"silver.sites"), "{report}");
     assert!(released(&sandbox, &report["release"]).iter().all(|(table, _)| !table.contains("site")));
 
@@ -177,6 +178,11 @@ fn a_pipeline_is_run_without_the_others() {
     let whole = released(&sandbox, &report["release"]);
     assert!(["silver.exams", "silver.sites"].iter().all(|name| whole.iter().any(|(table, _)| table == name)));
     assert_eq!(names(&sandbox.run_with(&["-p", "sites", "-p", "imaging", "--stage", "bronze"])).len(), 5);
+
+    // What was taken in once is missed.
+    std::fs::remove_dir_all(sandbox.path("data/site")).unwrap();
+    let told = sandbox.expect(1, &["run"]);
+    assert!(told.stderr.contains("data/site"), "{}", told.stderr);
 
     let told = sandbox.expect(2, &["run", "--pipeline", "site"]);
     assert!(told.stderr.contains("no pipeline 'site'") && told.stderr.contains("did you mean 'sites'?"));

@@ -13,15 +13,14 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::contest::{Contest, Place, Rank};
 use crate::error::{Error, Result};
-use crate::lake::{
-    Commit, DataFile, FileWriter, KeySet, LakeTable, TableSpec, change_file, hash_keys, lookup, read_file,
-    rewrite_without,
-};
+use crate::lake::{Commit, DataFile, KeySet, LakeTable, TableSpec, change_file, lookup, read_file, rewrite_without};
+pub use entrant::Entrant;
+use entrant::{Segment, Written};
+
+mod entrant;
 
 /// The column that breaks ties, see [`super::contest`].
 const PAYLOAD_HASH: &str = "_payload_hash";
-/// Bytes of rows that wait in memory before they are written: small runs decide everything before they write.
-const BUFFER_BYTES: usize = 8 * 1024 * 1024;
 
 /// An upsert under way; shared by the tasks that bring rows.
 pub struct Upsert {
@@ -37,57 +36,6 @@ struct State {
     contest: Contest,
     keys: KeySet,
     files: u32,
-}
-
-/// Rows of this run that belong into one data file.
-struct Segment {
-    number: u32,
-    rows: u32,
-    waiting: Vec<Waiting>,
-    waiting_bytes: usize,
-    /// Places of rows that had lost before they were written, or do not count.
-    left_out: Vec<u32>,
-    writer: Option<FileWriter>,
-}
-
-/// Rows that wait to be written.
-struct Waiting {
-    /// The first one's number in its segment.
-    first: u32,
-    rows: RecordBatch,
-    /// Which of them count; `None` where all do.
-    count: Option<BooleanArray>,
-}
-
-impl Waiting {
-    /// Which rows count and are not among the losers, places in the segment, ascending.
-    fn keep(&self, losers: &[u32]) -> BooleanArray {
-        let rows = self.rows.num_rows();
-        let mut keep: Vec<bool> = match &self.count {
-            None => vec![true; rows],
-            Some(count) => count.iter().map(|counts| counts == Some(true)).collect(),
-        };
-        let end = self.first + rows as u32;
-        let from = losers.partition_point(|loser| *loser < self.first);
-        for loser in losers[from..].iter().take_while(|loser| **loser < end) {
-            keep[(loser - self.first) as usize] = false;
-        }
-        BooleanArray::from(keep)
-    }
-}
-
-/// One task's way of bringing rows.
-pub struct Entrant {
-    upsert: Arc<Upsert>,
-    segment: Segment,
-    done: Vec<Written>,
-}
-
-/// A data file of this run, and which of the segment's rows it lacks.
-struct Written {
-    number: u32,
-    left_out: Vec<u32>,
-    file: Option<DataFile>,
 }
 
 /// What became of rows when they met those that the table holds.
@@ -138,7 +86,7 @@ impl Upsert {
 
     /// A way for one task to bring rows.
     pub fn entrant(self: &Arc<Self>) -> Entrant {
-        Entrant { upsert: self.clone(), segment: self.next_segment(), done: Vec::new() }
+        Entrant::new(self.clone())
     }
 
     fn with_state<T>(&self, run: impl FnOnce(&mut State) -> T) -> T {
@@ -150,7 +98,7 @@ impl Upsert {
             state.files += 1;
             state.files - 1
         });
-        Segment { number, rows: 0, waiting: Vec::new(), waiting_bytes: 0, left_out: Vec::new(), writer: None }
+        Segment::new(number)
     }
 
     /// The columns of some rows that decide which of them stay.
@@ -290,99 +238,6 @@ impl Upsert {
         }
         changes.retain(|(rows, _)| rows.num_rows() > 0);
         Ok(changes)
-    }
-}
-
-impl Entrant {
-    /// Brings rows with the table's columns, of which only those count for which `count` holds; all where it is `None`.
-    ///
-    /// # Errors
-    /// When storage fails.
-    #[tracing::instrument(level = "trace", skip_all, name = "upsert")]
-    pub async fn bring(&mut self, rows: RecordBatch, count: Option<BooleanArray>) -> Result<()> {
-        let first = self.segment.rows;
-        self.enter(&rows, count.as_ref())?;
-        self.segment.rows += rows.num_rows() as u32;
-        self.segment.waiting_bytes += rows.get_array_memory_size();
-        self.segment.waiting.push(Waiting { first, rows, count });
-        if self.segment.waiting_bytes >= BUFFER_BYTES {
-            self.flush().await?;
-            if self.segment.writer.as_ref().is_some_and(FileWriter::is_full) {
-                self.end_segment().await?;
-            }
-        }
-        Ok(())
-    }
-
-    fn enter(&self, rows: &RecordBatch, count: Option<&BooleanArray>) -> Result<()> {
-        let narrow = self.upsert.what_decides(rows)?;
-        let (narrow, places): (_, Vec<u32>) = match count {
-            None => (narrow, (0..rows.num_rows() as u32).collect()),
-            Some(count) => (filter_record_batch(&narrow, count)?, count.values().set_indices_u32().collect()),
-        };
-        let keys = self.upsert.key_columns(&narrow);
-        let (hashes, ranks) = (hash_keys(&keys)?, self.upsert.ranks(&narrow)?);
-        let Segment { number, rows: first, .. } = self.segment;
-        self.upsert.with_state(|state| {
-            for ((key, rank), row) in hashes.iter().zip(ranks).zip(places) {
-                state.contest.enter(*key, rank, Place { file: number, row: first + row });
-            }
-            state.keys.add_hashed(std::iter::empty(), &keys);
-        });
-        Ok(())
-    }
-
-    /// Brings deletions: rows with the table's columns, of which only the key and the sequence count.
-    ///
-    /// # Errors
-    /// When a column's type has no row format.
-    pub fn delete(&mut self, batch: &RecordBatch) -> Result<()> {
-        let keys = self.upsert.key_columns(batch);
-        let hashes = hash_keys(&keys)?;
-        let ranks = self.upsert.ranks(batch)?;
-        self.upsert.with_state(|state| {
-            for (key, rank) in hashes.iter().zip(ranks) {
-                state.contest.enter(*key, Rank::of_deletion(rank.sequence), Place::NOWHERE);
-            }
-            state.keys.add_hashed(std::iter::empty(), &keys);
-        });
-        Ok(())
-    }
-
-    /// Writes the rows that wait and have not lost.
-    #[tracing::instrument(level = "trace", skip_all, name = "write")]
-    async fn flush(&mut self) -> Result<()> {
-        let losers = self.upsert.with_state(|state| state.contest.losers(self.segment.number));
-        let writer = match &mut self.segment.writer {
-            Some(writer) => writer,
-            None => self.segment.writer.insert(FileWriter::new(&self.upsert.table, &self.upsert.spec)?),
-        };
-        for waiting in self.segment.waiting.drain(..) {
-            let keep = waiting.keep(&losers);
-            let lost = keep.iter().enumerate().filter(|(_, keep)| *keep != Some(true));
-            self.segment.left_out.extend(lost.map(|(row, _)| waiting.first + row as u32));
-            writer.write_where(&waiting.rows, &keep).await?;
-        }
-        self.segment.waiting_bytes = 0;
-        Ok(())
-    }
-
-    async fn end_segment(&mut self) -> Result<()> {
-        self.flush().await?;
-        let next = self.upsert.next_segment();
-        let segment = std::mem::replace(&mut self.segment, next);
-        let add = match segment.writer {
-            Some(writer) => writer.close().await?,
-            None => None,
-        };
-        let file = add.map(DataFile::of);
-        self.done.push(Written { number: segment.number, left_out: segment.left_out, file });
-        Ok(())
-    }
-
-    async fn close(mut self) -> Result<Vec<Written>> {
-        self.end_segment().await?;
-        Ok(self.done)
     }
 }
 
