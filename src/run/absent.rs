@@ -1,13 +1,15 @@
 //! Pipelines that a run of all of them leaves out: a checkout may have more than a place has sources for.
 
+use std::path::PathBuf;
+
 use super::{BATCH, Options, Run};
-use crate::contract::{Definition, Pipeline, SourceKind};
+use crate::contract::{Definition, Pipeline, Source, SourceKind};
 use crate::error::Result;
 use crate::source::Place;
 
 impl Run {
-    /// The options of a run that asks for no pipeline or table by name, without the pipelines that have no place here: a
-    /// folder of theirs is not there, and the lake never had anything of them. It is said of each. Where it once had, a
+    /// The options of a run that asks for no pipeline or table by name, without the pipelines that have no place here:
+    /// none of their folders is there, and the lake never had anything of them. It is said of each. Where it once had, a
     /// folder that is gone stays an error.
     ///
     /// # Errors
@@ -36,16 +38,21 @@ impl Run {
         Ok(options)
     }
 
+    /// The first of the folders that the pipeline has to find, where it finds none of them.
     fn missing_folder(&self, pipeline: &Pipeline) -> Option<String> {
-        pipeline.sources.iter().find_map(|source| {
-            let SourceKind::Files(files) = &source.kind else { return None };
-            // What is wrong with a path is told by whoever reads it.
-            let path = files.path.resolve(&self.inputs.variables).ok()?;
-            match Place::resolve(&self.inputs.data, &path).ok()? {
-                Place::Local(folder) if !files.optional && !folder.exists() => Some(folder.display().to_string()),
-                _ => None,
-            }
-        })
+        let folders: Vec<PathBuf> = pipeline.sources.iter().filter_map(|source| self.folder_of(source)).collect();
+        let is_missing = folders.iter().all(|folder| !folder.exists());
+        folders.first().filter(|_| is_missing).map(|folder| folder.display().to_string())
+    }
+
+    fn folder_of(&self, source: &Source) -> Option<PathBuf> {
+        let SourceKind::Files(files) = &source.kind else { return None };
+        // What is wrong with a path is told by whoever reads it.
+        let path = files.path.resolve(&self.inputs.variables).ok()?;
+        match Place::resolve(&self.inputs.data, &path).ok()? {
+            Place::Local(folder) if !files.optional => Some(folder),
+            _ => None,
+        }
     }
 
     async fn has_records_of(&self, pipeline: &Pipeline) -> Result<bool> {
