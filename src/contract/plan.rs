@@ -16,6 +16,7 @@ use deltalake::datafusion::scalar::ScalarValue;
 use deltalake::datafusion::sql::parser::DFParserBuilder;
 use deltalake::datafusion::sql::sqlparser::ast::Spanned;
 use futures::FutureExt;
+use tokio::task::coop::unconstrained;
 
 use super::TableName;
 use super::sql::{Sql, place, unstable_in};
@@ -236,9 +237,10 @@ impl Planner {
     }
 }
 
-/// Planning awaits catalogs only, and those of this module are in memory: it is done when first polled.
+/// Planning awaits catalogs only, and those of this module are in memory: it is done when first polled, however much the task
+/// that checks the contracts has done before.
 fn ready<T>(planning: impl Future<Output = DfResult<T>>) -> DfResult<T> {
-    planning
+    unconstrained(planning)
         .now_or_never()
         .unwrap_or_else(|| Err(DataFusionError::Internal("planning waited for something outside".to_owned())))
 }

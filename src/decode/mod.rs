@@ -5,7 +5,7 @@
 //! a field that the contract does not know, and all but the last of a field given twice are kept as they came, in a JSON
 //! object from path to value. A payload that is no JSON object at all is unreadable, with its reason.
 //!
-//! It is one pass: a [`Cursor`] checks the grammar while the values go straight into Arrow columns, since this is most of
+//! It is one pass: a `Cursor` checks the grammar while the values go straight into Arrow columns, since this is most of
 //! the work of a first run.
 
 use std::sync::Arc;
