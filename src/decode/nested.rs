@@ -9,19 +9,18 @@ use super::Unreadable;
 use super::column::{Column, Nested};
 use super::cursor::Cursor;
 use super::rescue::{Path, Rescue};
-use super::values::{Bytes, Offsets, Validity};
+use super::values::{Bytes, Rows, Validity};
 use crate::error::{Error, Result};
 
 pub(super) struct ListColumn {
     elements: Box<Column>,
-    ends: Offsets,
-    valid: Validity,
+    rows: Rows,
 }
 
 impl ListColumn {
     pub fn new(element: &FieldRef, nested: Nested) -> Result<Self> {
         let elements = Box::new(Column::new(element.data_type(), nested)?);
-        Ok(Self { elements, ends: Offsets::default(), valid: Validity::default() })
+        Ok(Self { elements, rows: Rows::default() })
     }
 
     pub fn read(&mut self, cursor: &mut Cursor, path: Path, rescue: &mut Rescue) -> Result<(), Unreadable> {
@@ -31,31 +30,26 @@ impl ListColumn {
             self.elements.read(cursor, Path::Element(&path, index), rescue)?;
             index += 1;
         }
-        self.end_row(true);
+        self.rows.end(self.elements.len(), true);
         Ok(())
     }
 
-    fn end_row(&mut self, is_valid: bool) {
-        self.ends.push(self.elements.len());
-        self.valid.append(is_valid);
-    }
-
     pub fn append_null(&mut self) {
-        self.end_row(false);
+        self.rows.end(self.elements.len(), false);
     }
 
     pub fn len(&self) -> usize {
-        self.ends.rows()
+        self.rows.len()
     }
 
     pub fn truncate(&mut self, rows: usize) {
-        self.elements.truncate(self.ends.truncate(rows));
-        self.valid.truncate(rows);
+        self.elements.truncate(self.rows.truncate(rows));
     }
 
     pub fn finish(&mut self, element: &FieldRef) -> Result<ArrayRef> {
         let values = self.elements.finish(element.data_type())?;
-        Ok(Arc::new(ListArray::try_new(element.clone(), self.ends.finish(), values, self.valid.finish())?))
+        let (offsets, valid) = self.rows.finish();
+        Ok(Arc::new(ListArray::try_new(element.clone(), offsets, values, valid)?))
     }
 }
 
@@ -177,8 +171,7 @@ impl StructColumn {
 pub(super) struct MapColumn {
     keys: Bytes,
     values: Box<Column>,
-    ends: Offsets,
-    valid: Validity,
+    rows: Rows,
 }
 
 impl MapColumn {
@@ -189,7 +182,7 @@ impl MapColumn {
             return Err(Error::usage(message).hint("names in JSON are texts: write MAP<STRING, …>"));
         }
         let values = Box::new(Column::new(pair[1].data_type(), nested)?);
-        Ok(Self { keys: Bytes::default(), values, ends: Offsets::default(), valid: Validity::default() })
+        Ok(Self { keys: Bytes::default(), values, rows: Rows::default() })
     }
 
     pub fn read(&mut self, cursor: &mut Cursor, path: Path, rescue: &mut Rescue) -> Result<(), Unreadable> {
@@ -214,35 +207,30 @@ impl MapColumn {
             self.values.read(&mut value, Path::Member(&path, &name), rescue)?;
             self.keys.append(Some(name.as_bytes()));
         }
-        self.end_row(true);
+        self.rows.end(self.keys.len(), true);
         Ok(())
     }
 
-    fn end_row(&mut self, is_valid: bool) {
-        self.ends.push(self.keys.len());
-        self.valid.append(is_valid);
-    }
-
     pub fn append_null(&mut self) {
-        self.end_row(false);
+        self.rows.end(self.keys.len(), false);
     }
 
     pub fn len(&self) -> usize {
-        self.ends.rows()
+        self.rows.len()
     }
 
     pub fn truncate(&mut self, rows: usize) {
-        let entries = self.ends.truncate(rows);
+        let entries = self.rows.truncate(rows);
         self.keys.truncate(entries);
         self.values.truncate(entries);
-        self.valid.truncate(rows);
     }
 
     pub fn finish(&mut self, entries: &FieldRef, sorted: bool) -> Result<ArrayRef> {
         let pair = pair_of(entries)?;
         let columns = vec![self.keys.finish_texts()?, self.values.finish(pair[1].data_type())?];
         let values = StructArray::try_new(pair.clone(), columns, None)?;
-        Ok(Arc::new(MapArray::try_new(entries.clone(), self.ends.finish(), values, self.valid.finish(), sorted)?))
+        let (offsets, valid) = self.rows.finish();
+        Ok(Arc::new(MapArray::try_new(entries.clone(), offsets, values, valid, sorted)?))
     }
 }
 

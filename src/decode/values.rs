@@ -112,71 +112,72 @@ impl Flags {
 /// Texts or bytes.
 #[derive(Default)]
 pub(super) struct Bytes {
-    /// Where each row ends.
-    ends: Offsets,
+    rows: Rows,
     bytes: Vec<u8>,
-    valid: Validity,
 }
 
 impl Bytes {
     pub fn len(&self) -> usize {
-        self.ends.rows()
+        self.rows.len()
     }
 
     pub fn append(&mut self, value: Option<&[u8]>) {
         self.bytes.extend_from_slice(value.unwrap_or_default());
-        self.ends.push(self.bytes.len());
-        self.valid.append(value.is_some());
+        self.rows.end(self.bytes.len(), value.is_some());
     }
 
     pub fn truncate(&mut self, rows: usize) {
-        self.bytes.truncate(self.ends.truncate(rows));
-        self.valid.truncate(rows);
+        self.bytes.truncate(self.rows.truncate(rows));
     }
 
     pub fn finish_texts(&mut self) -> Result<ArrayRef> {
-        let (offsets, bytes, valid) = self.take();
-        Ok(Arc::new(StringArray::try_new(offsets, bytes, valid)?))
+        let (offsets, valid) = self.rows.finish();
+        Ok(Arc::new(StringArray::try_new(offsets, self.take_bytes(), valid)?))
     }
 
     pub fn finish_bytes(&mut self) -> Result<ArrayRef> {
-        let (offsets, bytes, valid) = self.take();
-        Ok(Arc::new(BinaryArray::try_new(offsets, bytes, valid)?))
+        let (offsets, valid) = self.rows.finish();
+        Ok(Arc::new(BinaryArray::try_new(offsets, self.take_bytes(), valid)?))
     }
 
-    fn take(&mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
-        (self.ends.finish(), Buffer::from_vec(take(&mut self.bytes)), self.valid.finish())
+    fn take_bytes(&mut self) -> Buffer {
+        Buffer::from_vec(take(&mut self.bytes))
     }
 }
 
-/// Where the rows of a column of variable width begin and end.
-pub(super) struct Offsets(Vec<i32>);
+/// The rows of a column of variable width: where each begins and ends, and whether it holds a value.
+pub(super) struct Rows {
+    offsets: Vec<i32>,
+    valid: Validity,
+}
 
-impl Default for Offsets {
+impl Default for Rows {
     fn default() -> Self {
-        Self(vec![0])
+        Self { offsets: vec![0], valid: Validity::default() }
     }
 }
 
-impl Offsets {
-    pub fn rows(&self) -> usize {
-        self.0.len() - 1
+impl Rows {
+    pub fn len(&self) -> usize {
+        self.valid.len()
     }
 
     /// Ends a row. A batch holds less than 2 GiB: a row group of records, or a single larger one.
-    pub fn push(&mut self, end: usize) {
-        self.0.push(i32::try_from(end).unwrap_or(i32::MAX));
+    pub fn end(&mut self, at: usize, is_valid: bool) {
+        self.offsets.push(i32::try_from(at).unwrap_or(i32::MAX));
+        self.valid.append(is_valid);
     }
 
     /// Gives up later rows; gives where the last row now ends.
     pub fn truncate(&mut self, rows: usize) -> usize {
-        self.0.truncate(rows + 1);
-        self.0.last().map_or(0, |end| *end as usize)
+        self.valid.truncate(rows);
+        self.offsets.truncate(rows + 1);
+        self.offsets.last().map_or(0, |end| *end as usize)
     }
 
-    pub fn finish(&mut self) -> OffsetBuffer<i32> {
-        let offsets = take(&mut self.0);
-        self.0.push(0);
-        OffsetBuffer::new(ScalarBuffer::from(offsets))
+    pub fn finish(&mut self) -> (OffsetBuffer<i32>, Option<NullBuffer>) {
+        let offsets = take(&mut self.offsets);
+        self.offsets.push(0);
+        (OffsetBuffer::new(ScalarBuffer::from(offsets)), self.valid.finish())
     }
 }
