@@ -188,6 +188,7 @@ fn spec(name: &str, description: &str, columns: Vec<Column>) -> TableSpec {
         columns,
         statistics: Vec::new(),
         lookup: Vec::new(),
+        sought: Vec::new(),
         unique: Vec::new(),
         change_feed: false,
     }

@@ -1,9 +1,10 @@
 //! Puts the files of all pipelines together: names, schemas, plans and the order of tables.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 use arrow::datatypes::{Fields, SchemaRef};
+use deltalake::datafusion::logical_expr::Expr;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::define::{Defined, define};
@@ -13,8 +14,8 @@ use super::plan::Planner;
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
 use super::{
-    Dataset, Definition, FileSource, Files, Format, Pipeline, Project, Query, Reference, Source, SourceKind, Table,
-    TableName, csv, database, dataset, query, reference,
+    Dataset, Definition, FileSource, Files, Format, KeyedInput, Pipeline, Project, Query, Reference, Source,
+    SourceKind, Table, TableName, csv, database, dataset, query, reference,
 };
 use super::{erased_with, raw};
 use crate::problem::{File, Place, Problem, suggest};
@@ -57,6 +58,7 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
         let inputs = input_texts(&definition, &drafts, &texts);
         tables.insert(draft.name.clone(), table(draft, definition, &inputs));
     }
+    tell_what_is_sought(&mut tables);
     let mut pipelines: Vec<Pipeline> = pipelines.into_iter().map(|(_, pipeline, _)| pipeline).collect();
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
     let tables = order?.into_iter().filter_map(|name| tables.remove(&name)).collect();
@@ -327,8 +329,24 @@ fn table(draft: &Draft<'_>, definition: Definition, inputs: &[String]) -> Table 
         subject: draft.subject.clone(),
         erased_with: draft.erased_with.as_ref().and_then(|at| at.value.parse().ok()),
         statistics: draft.statistics.clone(),
+        sought: Vec::new(),
         expectations: draft.expectations.clone(),
         definition,
+    }
+}
+
+/// Tells each table which of its columns the keys of others begin with.
+fn tell_what_is_sought(tables: &mut HashMap<TableName, Table>) {
+    let inputs = tables.values().filter_map(Table::keyed).flat_map(|(_, inputs)| inputs);
+    let column = |input: &KeyedInput| match input.key.first()? {
+        Expr::Column(column) => Some((input.table.clone(), column.name.clone())),
+        _ => None,
+    };
+    let sought: BTreeSet<(TableName, String)> = inputs.filter_map(column).collect();
+    for (table, column) in sought {
+        if let Some(table) = tables.get_mut(&table) {
+            table.sought.push(column);
+        }
     }
 }
 

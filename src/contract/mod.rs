@@ -244,6 +244,8 @@ pub struct Table {
     pub erased_with: Option<TableName>,
     /// Columns with min and max in the Delta log: the key first, none twice.
     pub statistics: Vec<String>,
+    /// Columns that rows are looked for by when a table that is derived from this one is brought up to date.
+    pub sought: Vec<String>,
     /// Those of the `required` columns first.
     pub expectations: Vec<Expectation>,
     pub definition: Definition,

@@ -5,13 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema};
-use deltalake::datafusion::common::JoinType;
-use deltalake::datafusion::dataframe::DataFrame;
-use deltalake::datafusion::datasource::MemTable;
-use deltalake::datafusion::logical_expr::{Expr, Operator, binary_expr};
-use deltalake::datafusion::prelude::{SessionContext, ident, lit};
-use deltalake::datafusion::scalar::ScalarValue;
 
 use super::keys::{self, ChangedKeys};
 use super::output::{Written, json_keys};
@@ -24,9 +17,6 @@ use crate::lake::{
 };
 use crate::run::{Run, TableReport, Why};
 use crate::silver::quarantine::Replace;
-
-/// Keys that are still given to scans as a list, which prunes files and row groups; more are joined.
-const LISTED_KEYS: usize = 2_000;
 
 /// Brings the table up to date with its inputs.
 ///
@@ -58,7 +48,14 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     match keys::changed(&ctx, table, replace_by, &seen).await? {
         None => work.replace_all(Why::UnknownChanges).await,
         Some(keys) if keys.set.is_empty() => Ok(TableReport::unchanged(table)),
-        Some(keys) => work.replace_keys(keys).await,
+        Some(keys) => {
+            let held = Held::find(work.target, &spec, &keys).await?;
+            if held.are_most_of(work.target)? {
+                work.replace_all(why).await
+            } else {
+                work.replace_keys(keys, held).await
+            }
+        }
     }
 }
 
@@ -106,11 +103,11 @@ impl Work<'_> {
         replace_all(self.run, self.table, self.target, self.spec, self.inputs, why, written).await
     }
 
-    /// Computes the rows of some keys and replaces those of the table.
-    async fn replace_keys(&mut self, keys: ChangedKeys) -> Result<TableReport> {
+    /// Computes the rows of some keys and replaces those that the table holds.
+    async fn replace_keys(&mut self, keys: ChangedKeys, held: Held) -> Result<TableReport> {
         let replaced = Replace::Keys(json_keys(&keys.rows, &self.spec.lookup)?);
         let Written { adds, counts, set_aside, .. } = self.parts(Some(&keys.rows)).compute(&replaced).await?;
-        let (mut commit, gone) = without_keys(self.target, self.spec, keys).await?;
+        let (mut commit, gone) = held.take_out(self.target, self.spec).await?;
         let rows_gone = gone.iter().map(|rows| rows.num_rows() as u64).sum();
         let report = TableReport::of_rows(self.table, Why::NewInput, &counts, &adds, rows_gone);
         commit.changes = changes(self.target, self.spec, gone, &adds).await?;
@@ -128,67 +125,41 @@ impl Work<'_> {
     }
 }
 
-/// The rows of an input that some keys depend on; all of one that is broadcast.
-pub(crate) fn of_keys(
-    ctx: &SessionContext,
-    rows: DataFrame,
-    keyed: &KeyedInput,
-    keys: &RecordBatch,
-) -> Result<DataFrame> {
-    match keyed.key.as_slice() {
-        [] => Ok(rows),
-        [key] if keys.num_rows() <= LISTED_KEYS => listed(rows, key, keys),
-        key => joined(ctx, rows, key, keys),
-    }
+/// The rows of some keys that the table holds: their places by the file that they are in.
+struct Held {
+    files: Vec<DataFile>,
+    places: BTreeMap<usize, Vec<u32>>,
 }
 
-fn listed(rows: DataFrame, key: &Expr, keys: &RecordBatch) -> Result<DataFrame> {
-    let column = keys.column(0);
-    let mut list = Vec::with_capacity(column.len());
-    for row in 0..column.len() {
-        if column.is_valid(row) {
-            list.push(lit(ScalarValue::try_from_array(column, row)?));
+impl Held {
+    async fn find(target: &LakeTable, spec: &TableSpec, keys: &ChangedKeys) -> Result<Self> {
+        let files = target.files()?;
+        let mut places: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for found in lookup(target, &files, Arc::new(keys.set.clone()), &spec.lookup, &[]).await? {
+            places.entry(found.file).or_default().extend(found.rows);
         }
+        Ok(Self { files, places })
     }
-    let mut wanted = key.clone().in_list(list, false);
-    if column.null_count() > 0 {
-        // A key may be NULL in a derived table's input; NULL is in no list.
-        wanted = wanted.or(key.clone().is_null());
-    }
-    Ok(rows.filter(wanted)?)
-}
 
-fn joined(ctx: &SessionContext, rows: DataFrame, key: &[Expr], keys: &RecordBatch) -> Result<DataFrame> {
-    // Key expressions name columns of the input without its name, so the keys must have other names than these.
-    let names: Vec<String> = (0..key.len()).map(|index| format!("_changed_{index}")).collect();
-    let fields =
-        names.iter().zip(keys.columns()).map(|(name, column)| Field::new(name, column.data_type().clone(), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let keys = RecordBatch::try_new(schema.clone(), keys.columns().to_vec())?;
-    let keys = ctx.read_table(Arc::new(MemTable::try_new(schema, vec![vec![keys]])?))?;
-    let on = key.iter().zip(names).map(|(key, name)| {
-        // A key may be NULL, and NULL = NULL is not TRUE.
-        binary_expr(key.clone(), Operator::IsNotDistinctFrom, ident(name))
-    });
-    Ok(rows.join_on(keys, JoinType::LeftSemi, on)?)
-}
+    /// Whether they are at least half of the table's rows: then looking for the input rows of their keys costs more than
+    /// reading all.
+    fn are_most_of(&self, target: &LakeTable) -> Result<bool> {
+        let held: usize = self.places.values().map(Vec::len).sum();
+        Ok(held > 0 && 2 * held as u64 >= target.row_count()?)
+    }
 
-/// Takes the rows of the keys out of the table: the commit that does it, and the rows.
-async fn without_keys(target: &LakeTable, spec: &TableSpec, keys: ChangedKeys) -> Result<(Commit, Vec<RecordBatch>)> {
-    let files = target.files()?;
-    let mut dead: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-    for found in lookup(target, &files, Arc::new(keys.set), &spec.lookup, &[]).await? {
-        dead.entry(found.file).or_default().extend(found.rows);
+    /// The commit that takes them out of the table, and the rows.
+    async fn take_out(self, target: &LakeTable, spec: &TableSpec) -> Result<(Commit, Vec<RecordBatch>)> {
+        let mut commit = Commit::default();
+        let mut gone = Vec::new();
+        for (file, rows) in self.places {
+            let rewrite = rewrite_without(target, spec, &self.files[file], &rows).await?;
+            commit.removes.push(rewrite.remove);
+            commit.adds.extend(rewrite.add);
+            gone.extend(rewrite.taken);
+        }
+        Ok((commit, gone))
     }
-    let mut commit = Commit::default();
-    let mut gone = Vec::new();
-    for (file, rows) in dead {
-        let rewrite = rewrite_without(target, spec, &files[file], &rows).await?;
-        commit.removes.push(rewrite.remove);
-        commit.adds.extend(rewrite.add);
-        gone.extend(rewrite.taken);
-    }
-    Ok((commit, gone))
 }
 
 /// The change data feed of a replacement; a commit that only adds needs none.

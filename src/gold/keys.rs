@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{cast, concat_batches};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use deltalake::datafusion::common::DFSchema;
-use deltalake::datafusion::logical_expr::Expr;
+use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::prelude::SessionContext;
 
 use crate::contract::{KeyedInput, Table};
 use crate::error::{Place, Result};
-use crate::lake::{Changed, KeySet, LakeTable, changed_rows};
+use crate::lake::{Changed, KeySet, KeyedRows, LakeTable, RowKey, changed_rows};
 
 /// The distinct keys that changed.
 pub struct ChangedKeys {
@@ -43,10 +42,10 @@ pub async fn changed(
             }
             continue;
         }
-        let columns = columns_of(&keyed.key);
-        let Changed::Rows(batches) = changed_rows(input, *since, &columns).await? else { return Ok(None) };
+        let key = RowKey::new(ctx, input, &keyed.key, &schema).at(&table.name)?;
+        let Changed::Rows(batches) = changed_rows(input, *since, &key.columns()).await? else { return Ok(None) };
         for batch in batches {
-            let batch = evaluate(ctx, &keyed.key, &schema, &batch).at(&table.name)?;
+            let batch = RecordBatch::try_new(schema.clone(), key.of_rows(&batch).at(&table.name)?)?;
             keys.push(set.add_new(&batch)?);
         }
     }
@@ -69,21 +68,21 @@ pub fn key_schema(table: &Table, replace_by: &[String]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-fn columns_of(exprs: &[Expr]) -> Vec<String> {
-    let mut names: Vec<String> =
-        exprs.iter().flat_map(|expr| expr.column_refs()).map(|column| column.name.clone()).collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-/// The key expressions over changed rows.
-fn evaluate(ctx: &SessionContext, key: &[Expr], schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
-    let of_batch = DFSchema::try_from(batch.schema())?;
-    let columns = key.iter().zip(schema.fields()).map(|(expr, field)| {
-        let values = ctx.create_physical_expr(expr.clone(), &of_batch)?.evaluate(batch)?;
-        Ok(cast(&values.into_array(batch.num_rows())?, field.data_type())?)
-    });
-    let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-    Ok(RecordBatch::try_new(schema.clone(), columns)?)
+/// The rows of an input that some keys depend on, as a table; all of one that is broadcast.
+///
+/// # Errors
+/// When a data file cannot be read.
+pub async fn rows_of_keys(
+    ctx: &SessionContext,
+    input: &LakeTable,
+    keyed: &KeyedInput,
+    keys: &RecordBatch,
+) -> Result<Arc<dyn TableProvider>> {
+    if keyed.is_broadcast() {
+        return input.provider(ctx).await;
+    }
+    let mut set = KeySet::default();
+    set.add(keys.columns())?;
+    let key = RowKey::new(ctx, input, &keyed.key, &keys.schema())?;
+    KeyedRows::find(input, key, set).await
 }

@@ -14,8 +14,7 @@ use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::logical_expr::{ColumnarValue, Expr, Volatility, cast, create_udf};
 use deltalake::datafusion::prelude::SessionContext;
 
-use super::by_key::of_keys;
-use super::keys::key_schema;
+use super::keys::{key_schema, rows_of_keys};
 use super::output::{self, Written};
 use crate::contract::{KeyedInput, Table};
 use crate::engine;
@@ -108,18 +107,18 @@ async fn register(
     schema: &SchemaRef,
     keys: Option<&RecordBatch>,
 ) -> Result<()> {
-    let provider = input.provider(ctx).await?;
-    if keyed.is_broadcast() || (part.of == 1 && keys.is_none()) {
-        return engine::register(ctx, &input.name, provider);
-    }
-    let mut rows = ctx.read_table(provider)?;
-    if part.of > 1 {
-        rows = rows.filter(part.holds(&keyed.key, schema))?;
-    }
-    if let Some(keys) = keys {
-        rows = of_keys(ctx, rows, keyed, keys)?;
-    }
-    engine::register(ctx, &input.name, rows.into_view())
+    let rows = match keys {
+        Some(keys) => rows_of_keys(ctx, input, keyed, keys).await?,
+        None => {
+            let all = input.provider(ctx).await?;
+            if keyed.is_broadcast() || part.of == 1 {
+                all
+            } else {
+                ctx.read_table(all)?.filter(part.holds(&keyed.key, schema))?.into_view()
+            }
+        }
+    };
+    engine::register(ctx, &input.name, rows)
 }
 
 impl Part {

@@ -107,7 +107,8 @@ pub(super) async fn replace_all(
     why: Why,
     written: Written,
 ) -> Result<TableReport> {
-    let report = TableReport::of_rows(table, why, &written.counts, &written.adds, 0);
+    let replaced = if why == Why::NewInput { target.row_count()? } else { 0 };
+    let report = TableReport::of_rows(table, why, &written.counts, &written.adds, replaced);
     let mut commit = Commit {
         adds: written.adds,
         removes: target.files()?.iter().map(DataFile::remove).collect(),

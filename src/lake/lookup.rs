@@ -185,7 +185,8 @@ async fn search_file(
         // The file is older than the column: all its rows have NULL there.
         return Ok(Vec::new());
     }
-    let groups = candidate_groups(&mut reader, keys, key).await.at(&file.path)?;
+    let Some(first) = key.first() else { return Ok(Vec::new()) };
+    let groups = candidate_groups(&mut reader, keys, first).await.at(&file.path)?;
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -211,11 +212,9 @@ async fn search_file(
     Ok(found)
 }
 
-/// The row groups that may hold a key, by the first key column's bloom filter.
-async fn candidate_groups(reader: &mut FileReader, keys: &KeySet, key: &[String]) -> Result<Vec<usize>> {
-    let first = key.first().map(String::as_str);
-    let leaf =
-        reader.parquet_schema().columns().iter().position(|column| Some(column.path().string().as_str()) == first);
+/// The row groups that may hold a key, by the bloom filters of the column that keys begin with.
+pub(super) async fn candidate_groups(reader: &mut FileReader, keys: &KeySet, first: &str) -> Result<Vec<usize>> {
+    let leaf = reader.parquet_schema().columns().iter().position(|column| column.path().string() == first);
     let mut groups = Vec::new();
     for group in 0..reader.metadata().num_row_groups() {
         let filter = match leaf {

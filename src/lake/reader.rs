@@ -121,22 +121,38 @@ pub async fn file_rows(table: &LakeTable, file: &DataFile) -> Result<u64> {
 }
 
 /// A row group of a data file, still to be read.
+#[derive(Debug, Clone)]
 pub struct RowGroup {
-    store: Store,
-    path: Path,
-    size: u64,
+    file: StoredFile,
     metadata: Arc<ParquetMetaData>,
     index: usize,
 }
 
 impl RowGroup {
+    pub(super) fn of(
+        table: &LakeTable,
+        file: &DataFile,
+        metadata: &Arc<ParquetMetaData>,
+        index: usize,
+    ) -> Result<Self> {
+        let file = StoredFile { store: table.store(), path: Path::parse(&file.path).at(&table.name)?, size: file.size };
+        Ok(Self { file, metadata: metadata.clone(), index })
+    }
+
+    /// The row group, its columns as the file has them.
+    pub(super) fn open(self) -> Result<FileReader> {
+        let metadata = ArrowReaderMetadata::try_new(self.metadata, ArrowReaderOptions::new());
+        let metadata = metadata.at(&self.file.path)?;
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(self.file, metadata);
+        Ok(builder.with_batch_size(BATCH_ROWS).with_row_groups(vec![self.index]))
+    }
+
     /// Some columns of its rows, in the file's order, typed as in `schema`: as the file has them but for views of strings.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub async fn read(self, schema: &SchemaRef) -> Result<impl Stream<Item = Result<RecordBatch>> + use<>> {
-        let place = self.path.to_string();
-        let reader = StoredFile { store: self.store, path: self.path, size: self.size };
+        let place = self.file.path.to_string();
         let stored = ArrowReaderMetadata::try_new(self.metadata.clone(), ArrowReaderOptions::new()).at(&place)?;
         let typed = stored.schema().fields().iter().map(|field| schema.field_with_name(field.name()).unwrap_or(field));
         let typed = Arc::new(Schema::new(typed.cloned().collect::<Vec<_>>()));
@@ -144,7 +160,7 @@ impl RowGroup {
         let metadata = metadata.at(&place)?;
         let names = schema.fields().iter().map(|field| field.name().as_str());
         let mask = ProjectionMask::columns(metadata.parquet_schema(), names);
-        let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
+        let stream = ParquetRecordBatchStreamBuilder::new_with_metadata(self.file, metadata)
             .with_batch_size(BATCH_ROWS)
             .with_projection(mask)
             .with_row_groups(vec![self.index])
@@ -162,14 +178,9 @@ pub async fn row_groups(table: &LakeTable, files: &[DataFile]) -> Result<Vec<Row
     let mut groups = Vec::new();
     for file in files {
         let metadata = open(table, &file.path, file.size, None).await?.metadata().clone();
-        let path = Path::parse(&file.path).at(&table.name)?;
-        groups.extend((0..metadata.num_row_groups()).map(|index| RowGroup {
-            store: table.store(),
-            path: path.clone(),
-            size: file.size,
-            metadata: metadata.clone(),
-            index,
-        }));
+        for index in 0..metadata.num_row_groups() {
+            groups.push(RowGroup::of(table, file, &metadata, index)?);
+        }
     }
     Ok(groups)
 }

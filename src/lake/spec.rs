@@ -22,8 +22,10 @@ pub struct TableSpec {
     pub columns: Vec<Column>,
     /// Columns whose minimum and maximum stand in clear text in the Delta log.
     pub statistics: Vec<String>,
-    /// Columns with a bloom filter in each data file: those that rows are looked up by.
+    /// Columns that rows are replaced by, which have a bloom filter in each data file.
     pub lookup: Vec<String>,
+    /// Columns that rows are looked for by when they are read; they have a bloom filter too.
+    pub sought: Vec<String>,
     /// Columns whose values, taken together, no two rows share.
     pub unique: Vec<String>,
     /// Changed rows are recorded in the change data feed.
@@ -47,6 +49,7 @@ impl TableSpec {
             columns: table.columns.clone(),
             statistics: table.statistics.clone(),
             lookup,
+            sought: table.sought.clone(),
             unique: table.key.clone(),
             change_feed: !matches!(table.definition, Definition::Bronze { .. }),
         }
@@ -66,6 +69,7 @@ impl TableSpec {
             columns: table.schema().fields().iter().map(column).collect(),
             statistics: Vec::new(),
             lookup: Vec::new(),
+            sought: Vec::new(),
             unique: Vec::new(),
             change_feed: false,
         }

@@ -204,7 +204,8 @@ impl LakeTable {
     }
 }
 
-fn without_comments(schema: &Schema) -> SchemaRef {
+/// A schema whose columns have their names and types only.
+pub(super) fn without_comments(schema: &Schema) -> SchemaRef {
     let plain = schema.fields().iter().map(|field| field.as_ref().clone().with_metadata(HashMap::new()));
     Arc::new(Schema::new(plain.collect::<Vec<_>>()))
 }

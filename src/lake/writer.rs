@@ -195,10 +195,11 @@ fn properties(spec: &TableSpec) -> Result<WriterProperties> {
         .set_statistics_enabled(EnabledStatistics::None)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
-    for column in spec.lookup.iter().chain(&spec.statistics) {
+    let looked_up: Vec<&String> = spec.lookup.iter().chain(&spec.sought).collect();
+    for column in looked_up.iter().copied().chain(&spec.statistics) {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
     }
-    for column in &spec.lookup {
+    for column in looked_up {
         let path = ColumnPath::from(column.as_str());
         builder =
             builder.set_column_bloom_filter_enabled(path.clone(), true).set_column_bloom_filter_fpp(path, BLOOM_FPP);

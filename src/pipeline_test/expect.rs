@@ -226,6 +226,7 @@ mod tests {
             ],
             statistics: Vec::new(),
             lookup: Vec::new(),
+            sought: Vec::new(),
             unique: Vec::new(),
             change_feed: false,
         }

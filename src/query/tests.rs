@@ -26,6 +26,7 @@ fn spec(name: &str) -> TableSpec {
         columns: vec![column("id", DataType::Int64), column("kind", DataType::Utf8)],
         statistics: vec!["id".to_owned()],
         lookup: Vec::new(),
+        sought: Vec::new(),
         unique: Vec::new(),
         change_feed: false,
     }

@@ -21,6 +21,7 @@ fn spec(name: &str) -> TableSpec {
         columns: vec![id],
         statistics: Vec::new(),
         lookup: Vec::new(),
+        sought: Vec::new(),
         unique: Vec::new(),
         change_feed: false,
     }

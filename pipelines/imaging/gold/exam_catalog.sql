@@ -25,10 +25,17 @@ texts AS (
   FROM silver.report_documents
   WHERE text IS NOT NULL
 ),
+several AS (
+  SELECT exam_id
+  FROM texts
+  GROUP BY exam_id
+  HAVING COUNT(*) > 1
+),
 superseded AS (
   SELECT DISTINCT a.exam_id, a.id
-  FROM texts AS a
-  INNER JOIN texts AS b ON a.exam_id = b.exam_id
+  FROM several AS s
+  INNER JOIN texts AS a ON s.exam_id = a.exam_id
+  INNER JOIN texts AS b ON s.exam_id = b.exam_id
   WHERE b.day > a.day OR b.day = a.day AND b.id < a.id
 ),
 report AS (

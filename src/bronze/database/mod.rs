@@ -189,6 +189,7 @@ fn synthetic(pipeline: &str, source: &Source, relation: &str, name: &str) -> Tab
         columns: bronze_columns(BronzeKind::Rows),
         key: Vec::new(),
         statistics: vec!["_batch".to_owned(), "_ingested_at".to_owned()],
+        sought: Vec::new(),
         expectations: Vec::new(),
         definition: Definition::Bronze {
             source: source.name.clone(),

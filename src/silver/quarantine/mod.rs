@@ -68,6 +68,7 @@ pub fn spec() -> TableSpec {
         ],
         statistics: vec!["table".to_owned(), "_batch".to_owned()],
         lookup: vec!["key".to_owned()],
+        sought: Vec::new(),
         unique: Vec::new(),
         change_feed: true,
     }

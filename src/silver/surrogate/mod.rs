@@ -127,10 +127,9 @@ async fn register(
 ) -> Result<()> {
     let keyed = table.keyed().map(|(_, keyed)| keyed).unwrap_or_default();
     for (index, input) in inputs.iter().enumerate() {
-        let provider = input.provider(ctx).await?;
         let rows = match changed.zip(keyed.get(index)) {
-            Some((keys, keyed)) => by_key::of_keys(ctx, ctx.read_table(provider)?, keyed, &keys.rows)?.into_view(),
-            None => provider,
+            Some((keys, keyed)) => keys::rows_of_keys(ctx, input, keyed, &keys.rows).await?,
+            None => input.provider(ctx).await?,
         };
         engine::register(ctx, &input.name, rows)?;
     }
