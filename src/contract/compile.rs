@@ -17,7 +17,7 @@ use super::{
     Dataset, Definition, FileSource, Files, Format, KeyedInput, Pipeline, Project, Query, Reference, Source,
     SourceKind, Table, TableName, csv, database, dataset, query, reference,
 };
-use super::{erased_with, raw};
+use super::{erased_with, parallel, raw};
 use crate::problem::{File, Place, Problem, suggest};
 use crate::toml::{At, inside};
 use crate::variables::Template;
@@ -43,7 +43,8 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
             return None;
         }
     };
-    let defined: Vec<Option<Defined<'_>>> = drafts.iter().map(|draft| define(draft, &planner, problems)).collect();
+    let defined: Vec<Option<Defined<'_>>> =
+        parallel::for_each(&drafts, problems, |draft, problems| define(draft, &planner, problems));
     let order = order_tables(&drafts, &defined, problems);
     let queries = read_queries(folders, &pipelines, &planner, &references, problems);
     let known = dataset::Known { planner: &planner, queries: &queries, references: &references };
@@ -151,12 +152,12 @@ fn read_queries(
     references: &[Reference],
     problems: &mut Vec<Problem>,
 ) -> Vec<Query> {
-    let mut queries = Vec::new();
-    for folder in folders {
-        let pipeline = pipeline_name(pipelines, folder);
-        let read = folder.queries.iter();
-        queries.extend(read.filter_map(|named| query::read(&pipeline, named, planner, references, problems)));
-    }
+    let named = folders.iter().flat_map(|folder| folder.queries.iter().map(move |named| (folder, named)));
+    let named: Vec<_> = named.map(|(folder, named)| (pipeline_name(pipelines, folder), named)).collect();
+    let read = parallel::for_each(&named, problems, |(pipeline, named), problems| {
+        query::read(pipeline, named, planner, references, problems)
+    });
+    let mut queries: Vec<Query> = read.into_iter().flatten().collect();
     queries.sort_by(|a, b| a.name.cmp(&b.name));
     queries
 }

@@ -33,6 +33,7 @@ mod format;
 mod graph;
 mod keys;
 mod layout;
+mod parallel;
 mod plan;
 mod query;
 mod raw;

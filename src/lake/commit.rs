@@ -131,7 +131,7 @@ impl LakeTable {
     #[tracing::instrument(level = "trace", skip_all, name = "commit", fields(table = %self.name))]
     async fn commit_alone(&mut self, lake: &Lake, commit: Commit) -> Result<()> {
         lake.check_lease().await?;
-        let operation = commit.operation();
+        let (operation, positions) = (commit.operation(), commit.positions.clone());
         let builder = CommitBuilder::from(commit.properties()?).with_actions(commit.into_actions());
         let log_store = self.delta().log_store();
         let snapshot = self.delta().snapshot().at(&self.name)?.snapshot().clone();
@@ -141,7 +141,8 @@ impl LakeTable {
                 .at(format!("{}: the commit after version {}", self.name, snapshot.version()))
                 .or_hint("run again; if it stays, look with `pipeline history` for another writer")
         })?;
-        self.set_state(finished.snapshot())?;
+        self.set_state(finished.snapshot(), positions)?;
+        lake.keep(self);
         if (self.version() + 1).is_multiple_of(CHECKPOINT_EVERY)
             && let Err(error) = self.checkpoint().await
         {

@@ -208,6 +208,18 @@ impl LakeTable {
         Ok(())
     }
 
+    /// Whether the log has an entry for a version.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub(super) async fn has_entry(&self, version: u64) -> Result<bool> {
+        match self.store().head(&entry_path(version)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error).at(&self.name),
+        }
+    }
+
     /// A version's entry in the log; `None` when the log no longer has it.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod lease;
 mod log;
 mod log_store;
 mod lookup;
+mod opened;
 mod probe;
 mod reader;
 mod redact;
@@ -52,6 +53,7 @@ pub use lease::LEASE_EXPIRY;
 use lease::Lease;
 pub use log::{Log, LogEntry};
 pub use lookup::{KeySet, Match, OfHashes, hash_keys, lookup};
+use opened::Opened;
 pub use reader::{RowGroup, file_rows, read_columns, read_file, row_groups, stream_columns};
 pub use redact::{Redaction, Replacements, without_rows};
 pub use redo::Redo;
@@ -68,6 +70,7 @@ pub struct Lake {
     lease_expiry: Duration,
     lease: Option<Arc<Lease>>,
     base: Option<Arc<Base>>,
+    opened: Option<Opened>,
 }
 
 /// Tables that a lake reads from another one, as they were.
@@ -115,7 +118,7 @@ impl Lake {
             _ => Arc::new(CertainStore::new(connect(&root).at(format!("lake '{location}'"))?)),
         };
         log_store::register(root.scheme())?;
-        Ok(Self { root, store, lease_expiry: LEASE_EXPIRY, lease: None, base: None })
+        Ok(Self { root, store, lease_expiry: LEASE_EXPIRY, lease: None, base: None, opened: None })
     }
 
     /// The same over another store, made of the one that it has: one that counts, delays or fails.
@@ -156,6 +159,19 @@ impl Lake {
         let result = work(&leased).await;
         leased.release().await;
         result
+    }
+
+    /// The same, where a table that was opened once is read again only when somebody has committed to it since. Not for work
+    /// that changes what older versions hold.
+    pub fn remembering(self) -> Self {
+        Self { opened: Some(Opened::default()), ..self }
+    }
+
+    /// Keeps a table that was opened or committed to, if the lake remembers any.
+    fn keep(&self, table: &LakeTable) {
+        if let Some(opened) = &self.opened {
+            opened.keep(table);
+        }
     }
 
     /// Gives the lease back.
@@ -212,7 +228,16 @@ impl Lake {
         {
             return base.lake.load(name, Some(*version)).await;
         }
-        self.load(name, None).await
+        if let Some(opened) = &self.opened
+            && let Some(table) = opened.newest(name).await?
+        {
+            return Ok(Some(table));
+        }
+        let table = self.load(name, None).await?;
+        if let Some(table) = &table {
+            self.keep(table);
+        }
+        Ok(table)
     }
 
     /// Opens a table as it was at a version; `None` when there is no such table.

@@ -1,7 +1,7 @@
 //! A table of the lake at one version.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use deltalake::DeltaTable;
@@ -69,19 +69,28 @@ pub struct LakeTable {
     pub name: String,
     table: DeltaTable,
     schema: SchemaRef,
+    /// Those positions of this version that were asked for: each question reads the log.
+    positions: Arc<Mutex<HashMap<String, Option<i64>>>>,
 }
 
 impl LakeTable {
     pub(super) fn new(name: &str, table: DeltaTable) -> Result<Self> {
         let schema = arrow_schema(name, &table)?;
-        Ok(Self { name: name.to_owned(), table, schema })
+        Ok(Self { name: name.to_owned(), table, schema, positions: Arc::default() })
     }
 
-    /// Takes over the state after a commit.
-    pub(super) fn set_state(&mut self, state: DeltaTableState) -> Result<()> {
+    /// Takes over the state after a commit of these positions.
+    pub(super) fn set_state(&mut self, state: DeltaTableState, committed: BTreeMap<String, i64>) -> Result<()> {
         self.table.state = Some(state);
         self.schema = arrow_schema(&self.name, &self.table)?;
+        let mut positions = self.known_positions().clone();
+        positions.extend(committed.into_iter().map(|(name, position)| (name, Some(position))));
+        self.positions = Arc::new(Mutex::new(positions));
         Ok(())
+    }
+
+    fn known_positions(&self) -> MutexGuard<'_, HashMap<String, Option<i64>>> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The version that was opened or last committed.
@@ -149,8 +158,14 @@ impl LakeTable {
     /// # Errors
     /// When the log cannot be read.
     pub async fn position(&self, name: &str) -> Result<Option<i64>> {
+        let known = self.known_positions().get(name).copied();
+        if let Some(position) = known {
+            return Ok(position);
+        }
         let snapshot = self.table.snapshot().at(&self.name)?;
-        snapshot.transaction_version(self.table.log_store().as_ref(), name).await.at(&self.name)
+        let position = snapshot.transaction_version(self.table.log_store().as_ref(), name).await.at(&self.name)?;
+        self.known_positions().insert(name.to_owned(), position);
+        Ok(position)
     }
 
     /// What SQL reads the table through: its columns without their comments, which to DataFusion are a part of a column's

@@ -165,7 +165,7 @@ impl Run {
     pub async fn execute(mut self, options: &Options) -> Result<RunReport> {
         // A wrong selection is told before a lease is asked for.
         selected(&self.project, options)?;
-        self.lake = options.retry.run(async || self.lake.leased().await).await?;
+        self.lake = options.retry.run(async || self.lake.leased().await).await?.remembering();
         let lake = self.lake.clone();
         let report = self.execute_under_lease(options).await;
         lake.release().await;

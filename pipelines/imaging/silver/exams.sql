@@ -6,6 +6,11 @@ SELECT
   COALESCE(p.body_part, NULLIF(UPPER(TRIM(e.content['body_part'])), '')) AS body_part,
   e.content['body_part'] AS body_part_raw,
   e.content['image_path'] AS image_uri,
+  REGEXP_REPLACE(
+    SPLIT_PART(SPLIT_PART(SPLIT_PART(e.content['image_path'], '?', 1), '#', 1), '/', -1),
+    '(.)[.][A-Za-z][A-Za-z0-9]{0,4}$',
+    '\1'
+  ) AS image_key,
   e.content['labels'] AS labels,
   COALESCE(CAST(ARRAY_LENGTH(e.content['labels']) AS BIGINT), 0) AS label_count,
   e.publication_timestamp AS published_at

@@ -1,11 +1,7 @@
-WITH named AS (
-  SELECT exam_id, image_uri, SPLIT_PART(SPLIT_PART(SPLIT_PART(image_uri, '?', 1), '#', 1), '/', -1) AS name
+WITH wanted AS (
+  SELECT exam_id, image_uri, image_key, SPLIT_PART(SPLIT_PART(SPLIT_PART(image_uri, '?', 1), '#', 1), '/', -1) AS name
   FROM silver.exams
   WHERE image_uri IS NOT NULL
-),
-wanted AS (
-  SELECT exam_id, image_uri, name, REGEXP_REPLACE(name, '(.)[.][A-Za-z][A-Za-z0-9]{0,4}$', '\1') AS image_key
-  FROM named
 ),
 matched AS (
   SELECT
