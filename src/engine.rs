@@ -13,9 +13,11 @@ use crate::error::Result;
 /// How many of the largest users of memory an error names when the limit is reached.
 const NAMED_CONSUMERS: NonZeroUsize = NonZeroUsize::MIN;
 
-/// DataFusion's setting of the bytes up to which a join's side counts as small. A reference has to.
+/// DataFusion's setting of the bytes up to which a join's side counts as small: one task collects it, for all the others.
 const SMALL_SIDE: &str = "datafusion.optimizer.hash_join_single_partition_threshold";
-/// The share of memory that a small side may take.
+/// References are small; of tables it should be those that one task collects sooner than all together divide both sides.
+const SMALL_SIDE_BYTES: usize = 4 * 1024 * 1024;
+/// The share of memory that a small side may take at most.
 const SMALL_SIDE_SHARE: usize = 8;
 
 /// DataFusion's setting of the bytes that each sort keeps free for merging what it has spilled: by default so many that no
@@ -53,7 +55,7 @@ pub fn session(limits: Limits) -> Result<SessionContext> {
     // With one partition, DataFusion builds a join's hash table from its left side, whatever its size: from all records of a
     // run, where a reference is on the right. With two it takes the side that is known to be small.
     let config = config(limits.threads.max(2))
-        .set_usize(SMALL_SIDE, limits.memory / SMALL_SIDE_SHARE)
+        .set_usize(SMALL_SIDE, SMALL_SIDE_BYTES.min(limits.memory / SMALL_SIDE_SHARE))
         .set_usize(SORT_RESERVATION, (limits.memory / SORT_RESERVATION_SHARE).min(MOST_SORT_RESERVATION));
     Ok(SessionContext::new_with_config_rt(config, runtime))
 }

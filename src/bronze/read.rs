@@ -286,6 +286,8 @@ impl Builder {
             Arc::new(at),
         ];
         columns.extend(self.originals.iter_mut().flat_map(Originals::finish));
+        // The next batch will be as large: growing step by step would copy it.
+        self.payload = StringBuilder::with_capacity(self.rows, self.bytes);
         (self.bytes, self.rows) = (0, 0);
         let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
         sender.blocking_send(batch).map_err(|_| Error::failed("a writer ended early"))

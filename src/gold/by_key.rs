@@ -1,20 +1,16 @@
 //! Tables of which a row depends only on the input rows that share its key: recomputed and replaced for the keys that
 //! changed. `check` has shown that the SQL is of this kind; a full refresh gives the same table.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
 
+use super::held::Held;
 use super::keys::{self, ChangedKeys};
 use super::output::{Written, json_keys};
 use super::parts::Parts;
 use super::whole::{is_another, news, open_inputs, positions, replace_all};
 use crate::contract::{Definition, KeyedInput, Table};
 use crate::error::{Error, Result};
-use crate::lake::{
-    Add, AddCDCFile, Commit, DataFile, LakeTable, TableSpec, change_file, lookup, read_file, rewrite_without,
-};
+use crate::lake::{Add, AddCDCFile, DataFile, LakeTable, TableSpec, change_file, read_file};
 use crate::run::{Run, TableReport, Why};
 use crate::silver::quarantine::Replace;
 
@@ -104,9 +100,10 @@ impl Work<'_> {
     }
 
     /// Computes the rows of some keys and replaces those that the table holds.
-    async fn replace_keys(&mut self, keys: ChangedKeys, held: Held) -> Result<TableReport> {
+    async fn replace_keys(&mut self, keys: ChangedKeys, mut held: Held) -> Result<TableReport> {
         let replaced = Replace::Keys(json_keys(&keys.rows, &self.spec.lookup)?);
         let Written { adds, counts, set_aside, .. } = self.parts(Some(&keys.rows)).compute(&replaced).await?;
+        let adds = held.keep_equal(self.target, self.spec, adds).await?;
         let (mut commit, gone) = held.take_out(self.target, self.spec).await?;
         let rows_gone = gone.iter().map(|rows| rows.num_rows() as u64).sum();
         let report = TableReport::of_rows(self.table, Why::NewInput, &counts, &adds, rows_gone);
@@ -122,43 +119,6 @@ impl Work<'_> {
     fn parts<'a>(&'a self, keys: Option<&'a RecordBatch>) -> Parts<'a> {
         let Self { run, table, replace_by, keyed, spec, inputs, .. } = *self;
         Parts { run, table, replace_by, keyed, target: self.target, spec, inputs, keys }
-    }
-}
-
-/// The rows of some keys that the table holds: their places by the file that they are in.
-struct Held {
-    files: Vec<DataFile>,
-    places: BTreeMap<usize, Vec<u32>>,
-}
-
-impl Held {
-    async fn find(target: &LakeTable, spec: &TableSpec, keys: &ChangedKeys) -> Result<Self> {
-        let files = target.files()?;
-        let mut places: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        for found in lookup(target, &files, Arc::new(keys.set.clone()), &spec.lookup, &[]).await? {
-            places.entry(found.file).or_default().extend(found.rows);
-        }
-        Ok(Self { files, places })
-    }
-
-    /// Whether they are at least half of the table's rows: then looking for the input rows of their keys costs more than
-    /// reading all.
-    fn are_most_of(&self, target: &LakeTable) -> Result<bool> {
-        let held: usize = self.places.values().map(Vec::len).sum();
-        Ok(held > 0 && 2 * held as u64 >= target.row_count()?)
-    }
-
-    /// The commit that takes them out of the table, and the rows.
-    async fn take_out(self, target: &LakeTable, spec: &TableSpec) -> Result<(Commit, Vec<RecordBatch>)> {
-        let mut commit = Commit::default();
-        let mut gone = Vec::new();
-        for (file, rows) in self.places {
-            let rewrite = rewrite_without(target, spec, &self.files[file], &rows).await?;
-            commit.removes.push(rewrite.remove);
-            commit.adds.extend(rewrite.add);
-            gone.extend(rewrite.taken);
-        }
-        Ok((commit, gone))
     }
 }
 

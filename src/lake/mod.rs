@@ -54,7 +54,7 @@ use lease::Lease;
 pub use log::{Log, LogEntry};
 pub use lookup::{KeySet, Match, OfHashes, hash_keys, lookup};
 use opened::Opened;
-pub use reader::{RowGroup, file_rows, read_columns, read_file, row_groups, stream_columns};
+pub use reader::{RowGroup, file_rows, read_columns, read_file, read_rows, row_groups, stream_columns};
 pub use redact::{Redaction, Replacements, without_rows};
 pub use redo::Redo;
 pub use rewrite::{Rewrite, change_file, rewrite_without};

@@ -8,7 +8,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use deltalake::Path;
 use deltalake::parquet::arrow::ProjectionMask;
-use deltalake::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use deltalake::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use deltalake::parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use deltalake::parquet::errors::ParquetError;
 use deltalake::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
@@ -102,6 +102,18 @@ pub async fn stream_columns(
 /// When the file cannot be read.
 pub async fn read_file(table: &LakeTable, file: &DataFile) -> Result<Vec<RecordBatch>> {
     let reader = open(table, &file.path, file.size, None).await?;
+    reader.build().at(&file.path)?.try_collect().await.at(&file.path)
+}
+
+/// The rows of a data file at some places, which are ascending.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn read_rows(table: &LakeTable, file: &DataFile, places: &[u32]) -> Result<Vec<RecordBatch>> {
+    let reader = open(table, &file.path, file.size, None).await?;
+    let all = reader.metadata().row_groups().iter().map(|group| group.num_rows() as usize).sum();
+    let ranges = places.iter().map(|place| *place as usize..*place as usize + 1);
+    let reader = reader.with_row_selection(RowSelection::from_consecutive_ranges(ranges, all));
     reader.build().at(&file.path)?.try_collect().await.at(&file.path)
 }
 

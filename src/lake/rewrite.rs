@@ -9,6 +9,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use deltalake::kernel::{Add, AddCDCFile, Remove};
 use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 
 use super::reader;
 use super::{DataFile, FileWriter, LakeTable, TableSpec};
@@ -51,6 +52,22 @@ pub async fn rewrite_without(table: &LakeTable, spec: &TableSpec, file: &DataFil
         }
     }
     Ok(Rewrite { remove: file.remove(), add: writer.close().await.at(&file.path)?, taken })
+}
+
+impl LakeTable {
+    /// A new file, which no commit names yet, without some of its rows; `None` when none are left. The old one is deleted.
+    ///
+    /// # Errors
+    /// As [`rewrite_without`].
+    pub async fn shrink(&self, spec: &TableSpec, file: DataFile, dead: &[u32]) -> Result<Option<DataFile>> {
+        if dead.is_empty() {
+            return Ok(Some(file));
+        }
+        let rewrite = rewrite_without(self, spec, &file, dead).await?;
+        let path = deltalake::Path::parse(&file.path).at(&self.name)?;
+        self.store().delete(&path).await.at(&file.path)?;
+        Ok(rewrite.add.map(DataFile::of))
+    }
 }
 
 /// Writes changed rows, each batch with what happened to its rows (`insert`, `delete`, `update_preimage`,

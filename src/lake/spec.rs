@@ -22,9 +22,9 @@ pub struct TableSpec {
     pub columns: Vec<Column>,
     /// Columns whose minimum and maximum stand in clear text in the Delta log.
     pub statistics: Vec<String>,
-    /// Columns that rows are replaced by, which have a bloom filter in each data file.
+    /// Columns that rows are looked up and replaced by.
     pub lookup: Vec<String>,
-    /// Columns that rows are looked for by when they are read; they have a bloom filter too.
+    /// Columns with a bloom filter in each data file: those that keys begin with which rows are looked up by.
     pub sought: Vec<String>,
     /// Columns whose values, taken together, no two rows share.
     pub unique: Vec<String>,
@@ -35,21 +35,30 @@ pub struct TableSpec {
 impl TableSpec {
     /// The spec of a table of a contract.
     pub fn of(table: &Table) -> Self {
-        let lookup = match &table.definition {
-            Definition::ByRecord { .. } => table.key.clone(),
-            Definition::ByKey { replace_by, .. } => replace_by.clone(),
+        let (lookup, own): (Vec<String>, usize) = match &table.definition {
+            Definition::ByRecord { .. } => (table.key.clone(), 1),
+            Definition::ByKey { replace_by, .. } => (replace_by.clone(), 1),
+            // Its rows are looked up by each of them.
             Definition::Surrogate { number, inherits, .. } => {
-                table.key.iter().chain([number]).chain(inherits).cloned().collect()
+                let columns: Vec<String> = table.key.iter().chain([number]).chain(inherits).cloned().collect();
+                let all = columns.len();
+                (columns, all)
             }
-            Definition::Bronze { .. } | Definition::Whole { .. } => Vec::new(),
+            Definition::Bronze { .. } | Definition::Whole { .. } => (Vec::new(), 0),
         };
+        let mut sought: Vec<String> = lookup.iter().take(own).cloned().collect();
+        for column in &table.sought {
+            if !sought.contains(column) {
+                sought.push(column.clone());
+            }
+        }
         Self {
             name: table.name.to_string(),
             description: table.description.clone(),
             columns: table.columns.clone(),
             statistics: table.statistics.clone(),
             lookup,
-            sought: table.sought.clone(),
+            sought,
             unique: table.key.clone(),
             change_feed: !matches!(table.definition, Definition::Bronze { .. }),
         }

@@ -14,8 +14,9 @@ use deltalake::parquet::schema::types::ColumnPath;
 use super::{LakeTable, Store, TableSpec};
 use crate::error::{Place, Result};
 
-/// Rows and bytes of a row group: small enough that a few open files stay within memory.
-const ROW_GROUP_ROWS: usize = 128 * 1024;
+/// Rows and bytes of a row group: small enough that a few open files stay within memory, and that a bloom filter of so many
+/// keys, which is a power of two in size, has no more than 256 KiB.
+const ROW_GROUP_ROWS: usize = 96 * 1024;
 const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a data file, after which the next one begins.
 const FILE_ROWS: usize = 1024 * 1024;
@@ -26,7 +27,7 @@ const FILE_BYTES: usize = 256 * 1024 * 1024;
 /// Rows that a run of kept rows should have on average, to be written without being copied.
 const ROWS_OF_A_RUN: usize = 128;
 /// A bloom filter's chance of a wrong yes: an increment asks for thousands of keys, and one wrong yes reads a row group.
-const BLOOM_FPP: f64 = 1e-5;
+const BLOOM_FPP: f64 = 1e-4;
 
 /// Writes one data file.
 pub struct FileWriter {
@@ -195,11 +196,10 @@ fn properties(spec: &TableSpec) -> Result<WriterProperties> {
         .set_statistics_enabled(EnabledStatistics::None)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
-    let looked_up: Vec<&String> = spec.lookup.iter().chain(&spec.sought).collect();
-    for column in looked_up.iter().copied().chain(&spec.statistics) {
+    for column in spec.lookup.iter().chain(&spec.sought).chain(&spec.statistics) {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(column.as_str()), EnabledStatistics::Page);
     }
-    for column in looked_up {
+    for column in &spec.sought {
         let path = ColumnPath::from(column.as_str());
         builder =
             builder.set_column_bloom_filter_enabled(path.clone(), true).set_column_bloom_filter_fpp(path, BLOOM_FPP);

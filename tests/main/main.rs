@@ -7,6 +7,7 @@ mod increments;
 mod bad_input;
 mod cli;
 mod contract_change;
+mod equal_rows;
 mod crash;
 mod hostile;
 mod dataset;

@@ -68,7 +68,7 @@ pub fn spec() -> TableSpec {
         ],
         statistics: vec!["table".to_owned(), "_batch".to_owned()],
         lookup: vec!["key".to_owned()],
-        sought: Vec::new(),
+        sought: vec!["key".to_owned()],
         unique: Vec::new(),
         change_feed: true,
     }

@@ -203,19 +203,16 @@ impl Upsert {
 
     /// A new data file without those of its rows that lost after they were written.
     async fn without_losers(&self, written: Written) -> Result<Option<Written>> {
-        let Some(file) = &written.file else { return Ok(None) };
+        let Some(file) = written.file else { return Ok(None) };
         let losers = self.with_state(|state| state.contest.losers(written.number));
         let late: Vec<u32> =
             losers.iter().copied().filter(|row| written.left_out.binary_search(row).is_err()).collect();
         if late.is_empty() {
-            return Ok(Some(written));
+            return Ok(Some(Written { file: Some(file), ..written }));
         }
         let dead: Vec<u32> =
             late.iter().map(|row| row - written.left_out.partition_point(|left_out| left_out < row) as u32).collect();
-        let rewrite = rewrite_without(&self.table, &self.spec, file, &dead).await?;
-        let path = deltalake::Path::parse(&file.path).map_err(|error| Error::failed(error.to_string()))?;
-        object_store::ObjectStoreExt::delete(&self.table.store(), &path).await?;
-        let file = rewrite.add.map(DataFile::of);
+        let file = self.table.shrink(&self.spec, file, &dead).await?;
         Ok(Some(Written { number: written.number, left_out: losers, file }))
     }
 
