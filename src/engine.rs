@@ -65,8 +65,9 @@ fn config(partitions: usize) -> SessionConfig {
         .with_target_partitions(partitions)
         .with_information_schema(true)
         .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
-        .set_bool("datafusion.execution.parquet.pushdown_filters", true)
-        .set_bool("datafusion.execution.parquet.reorder_filters", true)
+        // Choosing rows column by column costs more than decoding all of what statistics and bloom filters leave: the named
+        // query over labels takes 0.3 s with it, and 0.2 s without.
+        .set_bool("datafusion.execution.parquet.pushdown_filters", false)
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
         .set_bool("datafusion.sql_parser.collect_spans", true)
         // In 55.2 it loses the qualifier of a field that a join condition reads (`ON f(a.x['y']) = b.z`).

@@ -7,10 +7,9 @@ use crate::harness::{Sandbox, project};
 fn event(id: u32, part: &str, is_there: bool, at: u32) -> String {
     format!(
         r#"{{"content": {{"id": {id}, "body_part": "{part}", "labels": [
-            {{"classification": "mass", "labelled_date": "2024-05-0{}", "value": {is_there}}},
-            {{"classification": "nodule", "labelled_date": "2024-05-01", "value": true}}
-        ]}}, "publication_timestamp": {at}}}"#,
-        1 + id % 9
+            {{"classification": "mass", "labelling_method": "physician", "value": {is_there}}},
+            {{"classification": "nodule", "labelling_method": "physician", "value": true}}
+        ]}}, "publication_timestamp": {at}}}"#
     )
 }
 
