@@ -72,9 +72,9 @@ impl Server {
             return server;
         }
         let port = free_port();
-        let start = "from moto.server import main; import sys; main(sys.argv[1:])";
+        let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/s3_server.py");
         let folder = std::env::temp_dir();
-        let process = serve(&["-c", start, "-H", "127.0.0.1", "-p", &port.to_string()], &folder, port);
+        let process = serve(&[server, "-H", "127.0.0.1", "-p", &port.to_string()], &folder, port);
         let server = Arc::new(Self { _process: process, port });
         *shared = Arc::downgrade(&server);
         server
