@@ -102,7 +102,7 @@ impl Work<'_> {
     /// Computes the rows of some keys and replaces those that the table holds.
     async fn replace_keys(&mut self, keys: ChangedKeys, mut held: Held) -> Result<TableReport> {
         let replaced = Replace::Keys(json_keys(&keys.rows, &self.spec.lookup)?);
-        let Written { adds, counts, set_aside, .. } = self.parts(Some(&keys.rows)).compute(&replaced).await?;
+        let Written { adds, counts, set_aside, .. } = self.parts(Some(&keys)).compute(&replaced).await?;
         let adds = held.keep_equal(self.target, self.spec, adds).await?;
         let (mut commit, gone) = held.take_out(self.target, self.spec).await?;
         let rows_gone = gone.iter().map(|rows| rows.num_rows() as u64).sum();
@@ -116,7 +116,7 @@ impl Work<'_> {
         Ok(report)
     }
 
-    fn parts<'a>(&'a self, keys: Option<&'a RecordBatch>) -> Parts<'a> {
+    fn parts<'a>(&'a self, keys: Option<&'a ChangedKeys>) -> Parts<'a> {
         let Self { run, table, replace_by, keyed, spec, inputs, .. } = *self;
         Parts { run, table, replace_by, keyed, target: self.target, spec, inputs, keys }
     }

@@ -1,7 +1,6 @@
 //! The rows that a table holds of keys that are computed anew.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
@@ -25,7 +24,7 @@ impl Held {
     pub async fn find(target: &LakeTable, spec: &TableSpec, keys: &ChangedKeys) -> Result<Self> {
         let files = target.files()?;
         let mut places: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        for found in lookup(target, &files, Arc::new(keys.set.clone()), &spec.lookup, &[]).await? {
+        for found in lookup(target, &files, keys.set.clone(), &spec.lookup, &[]).await? {
             places.entry(found.file).or_default().extend(found.rows);
         }
         Ok(Self { files, places })

@@ -13,11 +13,12 @@ use crate::error::{Place, Result};
 use crate::lake::{Changed, KeySet, KeyedRows, LakeTable, RowKey, changed_rows};
 
 /// The distinct keys that changed.
+#[derive(Clone)]
 pub struct ChangedKeys {
     /// One row a key, one column a column of `replace_by`.
     pub rows: RecordBatch,
     /// The same, to be looked up.
-    pub set: KeySet,
+    pub set: Arc<KeySet>,
 }
 
 /// The keys whose rows in an input changed since the versions that the table has seen; `None` when that cannot be told,
@@ -49,7 +50,7 @@ pub async fn changed(
             keys.push(set.add_new(&batch)?);
         }
     }
-    Ok(Some(ChangedKeys { rows: concat_batches(&schema, &keys)?, set }))
+    Ok(Some(ChangedKeys { rows: concat_batches(&schema, &keys)?, set: Arc::new(set) }))
 }
 
 /// Whether a row changed after a version; a newer version need not have other rows.
@@ -76,13 +77,11 @@ pub async fn rows_of_keys(
     ctx: &SessionContext,
     input: &LakeTable,
     keyed: &KeyedInput,
-    keys: &RecordBatch,
+    keys: &ChangedKeys,
 ) -> Result<Arc<dyn TableProvider>> {
     if keyed.is_broadcast() {
         return input.provider(ctx).await;
     }
-    let mut set = KeySet::default();
-    set.add(keys.columns())?;
-    let key = RowKey::new(ctx, input, &keyed.key, &keys.schema())?;
-    KeyedRows::find(input, key, set).await
+    let key = RowKey::new(ctx, input, &keyed.key, &keys.rows.schema())?;
+    KeyedRows::find(input, key, keys.set.clone()).await
 }

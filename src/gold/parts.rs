@@ -7,19 +7,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, SchemaRef};
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::logical_expr::{ColumnarValue, Expr, Volatility, cast, create_udf};
 use deltalake::datafusion::prelude::SessionContext;
 
-use super::keys::{key_schema, rows_of_keys};
+use super::keys::{ChangedKeys, key_schema, rows_of_keys};
 use super::output::{self, Written};
 use crate::contract::{KeyedInput, Table};
 use crate::engine;
 use crate::error::{Error, Place, Result};
-use crate::lake::{LakeTable, TableSpec, hash_keys};
+use crate::lake::{KeySet, LakeTable, TableSpec, hash_keys};
 use crate::run::Run;
 use crate::silver::quarantine::Replace;
 use crate::transform::Transform;
@@ -47,7 +47,7 @@ pub(super) struct Parts<'a> {
     /// The inputs, in the order of `keyed`.
     pub inputs: &'a [LakeTable],
     /// The keys that are wanted; all of them without.
-    pub keys: Option<&'a RecordBatch>,
+    pub keys: Option<&'a ChangedKeys>,
 }
 
 /// Those keys whose hash has a remainder.
@@ -105,7 +105,7 @@ async fn register(
     input: &LakeTable,
     part: Part,
     schema: &SchemaRef,
-    keys: Option<&RecordBatch>,
+    keys: Option<&ChangedKeys>,
 ) -> Result<()> {
     let rows = match keys {
         Some(keys) => rows_of_keys(ctx, input, keyed, keys).await?,
@@ -132,9 +132,15 @@ impl Part {
     }
 
     /// Those of some keys that are of the part.
-    fn keys_of(self, keys: &RecordBatch) -> Result<RecordBatch> {
-        let of_part = hash_keys(keys.columns())?.into_iter().map(|hash| Some(self.has(hash)));
-        Ok(filter_record_batch(keys, &of_part.collect::<BooleanArray>())?)
+    fn keys_of(self, keys: &ChangedKeys) -> Result<ChangedKeys> {
+        if self.of == 1 {
+            return Ok(keys.clone());
+        }
+        let of_part = hash_keys(keys.rows.columns())?.into_iter().map(|hash| Some(self.has(hash)));
+        let rows = filter_record_batch(&keys.rows, &of_part.collect::<BooleanArray>())?;
+        let mut set = KeySet::default();
+        set.add(rows.columns())?;
+        Ok(ChangedKeys { rows, set: Arc::new(set) })
     }
 
     /// The condition that a row's key is of the part. Keys are compared as the table stores them.

@@ -72,8 +72,8 @@ fn changed_files(entry: LogEntry) -> Option<Vec<(String, u64)>> {
 }
 
 async fn file_is_gone(table: &LakeTable, path: &str) -> bool {
-    use deltalake::ObjectStoreError::NotFound;
-    let Ok(path) = deltalake::Path::parse(path) else { return false };
-    let options = object_store::GetOptions { head: true, ..Default::default() };
-    matches!(table.store().get_opts(&path, options).await, Err(NotFound { .. }))
+    match deltalake::Path::parse(path) {
+        Ok(path) => matches!(table.has_file(&path).await, Ok(false)),
+        Err(_) => false,
+    }
 }

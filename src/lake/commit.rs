@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, AddCDCFile, Remove, Transaction};
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -247,10 +246,8 @@ impl LakeTable {
 async fn is_there(table: &LakeTable, follower: &Follower) -> Result<bool> {
     for add in &follower.adds {
         let path = deltalake::Path::parse(&add.path).at(&table.name)?;
-        match table.store().head(&path).await {
-            Ok(_) => {}
-            Err(deltalake::ObjectStoreError::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error).at(&table.name),
+        if !table.has_file(&path).await? {
+            return Ok(false);
         }
     }
     Ok(true)

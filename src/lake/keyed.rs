@@ -6,18 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use async_trait::async_trait;
 use deltalake::datafusion::catalog::{Session, TableProvider};
 use deltalake::datafusion::common::DFSchema;
 use deltalake::datafusion::error::DataFusionError;
-use deltalake::datafusion::execution::TaskContext;
 use deltalake::datafusion::logical_expr::{Expr, TableType};
 use deltalake::datafusion::physical_expr::PhysicalExpr;
-use deltalake::datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use deltalake::datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use deltalake::datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use deltalake::datafusion::physical_plan::ExecutionPlan;
+use deltalake::datafusion::physical_plan::streaming::StreamingTableExec;
 use deltalake::datafusion::prelude::SessionContext;
 use deltalake::parquet::arrow::ProjectionMask;
 use deltalake::parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
@@ -25,6 +23,7 @@ use futures::{Stream, TryStreamExt};
 
 use super::lookup::{KeySet, candidate_groups, hash_keys};
 use super::reader::{self, RowGroup};
+use super::shares::{Shared, shares};
 use super::table::without_comments;
 use super::{DataFile, LakeTable};
 use crate::error::{Error, Place, Result};
@@ -47,8 +46,9 @@ impl RowKey {
     /// When an expression does not fit the table.
     pub fn new(ctx: &SessionContext, table: &LakeTable, key: &[Expr], types: &SchemaRef) -> Result<Self> {
         let named: Vec<_> = key.iter().flat_map(Expr::column_refs).map(|column| column.name.clone()).collect();
-        let columns = table.schema().fields().iter().filter(|field| named.contains(field.name()));
-        let columns = Schema::new(columns.map(|field| plain(field).with_nullable(true)).collect::<Vec<_>>());
+        let plain = without_comments(table.schema());
+        let columns = plain.fields().iter().filter(|field| named.contains(field.name()));
+        let columns = Schema::new(columns.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>());
         let of_columns = DFSchema::try_from(columns.clone())?;
         let types = types.fields().iter().map(|field| field.data_type().clone());
         let parts = key
@@ -109,13 +109,12 @@ impl KeyedRows {
     /// # Errors
     /// When a data file cannot be read.
     #[tracing::instrument(level = "trace", skip_all, name = "keyed_rows", fields(table = %table.name))]
-    pub async fn find(table: &LakeTable, key: RowKey, keys: KeySet) -> Result<Arc<dyn TableProvider>> {
+    pub async fn find(table: &LakeTable, key: RowKey, keys: Arc<KeySet>) -> Result<Arc<dyn TableProvider>> {
         let mut groups = Vec::new();
         for file in table.files()? {
             groups.extend(groups_of(table, &file, &key, &keys).await.at(&table.name)?);
         }
-        let (schema, keys) = (without_comments(table.schema()), Arc::new(keys));
-        Ok(Arc::new(Self { schema, groups, key, keys }))
+        Ok(Arc::new(Self { schema: without_comments(table.schema()), groups, key, keys }))
     }
 }
 
@@ -155,8 +154,7 @@ impl TableProvider for KeyedRows {
             key: self.key.clone(),
             keys: self.keys.clone(),
         });
-        let share = || Arc::new(Share(scan.clone())) as Arc<dyn PartitionStream>;
-        let shares = (0..session.config().target_partitions()).map(|_| share()).collect();
+        let shares = shares(&scan, session.config().target_partitions());
         Ok(Arc::new(StreamingTableExec::try_new(schema, shares, None, [], false, None)?))
     }
 }
@@ -170,8 +168,12 @@ struct Scan {
     keys: Arc<KeySet>,
 }
 
-impl Scan {
-    fn stream(self: Arc<Self>) -> impl Stream<Item = Result<RecordBatch>> {
+impl Shared for Scan {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn stream(self: Arc<Self>) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
         let groups = futures::stream::try_unfold(self, |scan| async move {
             let group = scan.groups.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(group) = group else { return Ok(None) };
@@ -179,7 +181,9 @@ impl Scan {
         });
         groups.try_flatten()
     }
+}
 
+impl Scan {
     /// The rows of a row group that are wanted.
     fn read(&self, group: RowGroup) -> Result<impl Stream<Item = Result<RecordBatch>> + use<>> {
         let builder = group.open()?;
@@ -198,21 +202,6 @@ impl Scan {
     }
 }
 
-/// One task's share of the rows: whatever row group is next.
-#[derive(Debug)]
-struct Share(Arc<Scan>);
-
-impl PartitionStream for Share {
-    fn schema(&self) -> &SchemaRef {
-        &self.0.schema
-    }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let stream = self.0.clone().stream().map_err(|error| DataFusionError::External(Box::new(error)));
-        Box::pin(RecordBatchStreamAdapter::new(self.0.schema.clone(), stream))
-    }
-}
-
 /// A file's rows with the columns of a schema, in its types; NULL in those that are younger than the file.
 fn aligned(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let columns = schema.fields().iter().map(|field| match rows.column_by_name(field.name()) {
@@ -224,14 +213,10 @@ fn aligned(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }
 
-fn plain(field: &Field) -> Field {
-    field.clone().with_metadata(Default::default())
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::array::{AsArray, Int64Array, StringArray};
-    use arrow::datatypes::Int64Type;
+    use arrow::datatypes::{Field, Int64Type};
     use deltalake::datafusion::prelude::{col, lit};
 
     use super::super::{Commit, Durability, Lake, TableSpec, TableWriter};
@@ -275,7 +260,7 @@ mod tests {
         let key = RowKey::new(&ctx, table, &[key], &types).unwrap();
         let mut set = KeySet::default();
         set.add(&[keys]).unwrap();
-        let rows = KeyedRows::find(table, key, set).await.unwrap();
+        let rows = KeyedRows::find(table, key, Arc::new(set)).await.unwrap();
         let groups = format!("{rows:?}").rsplit(" in ").next().and_then(|text| text.split(' ').next()?.parse().ok());
         engine::register(&ctx, "silver.things", rows).unwrap();
         let found = ctx.sql("SELECT id FROM silver.things ORDER BY id").await.unwrap().collect().await.unwrap();

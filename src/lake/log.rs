@@ -213,11 +213,7 @@ impl LakeTable {
     /// # Errors
     /// When it cannot be looked at.
     pub(super) async fn has_entry(&self, version: u64) -> Result<bool> {
-        match self.store().head(&entry_path(version)).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error).at(&self.name),
-        }
+        self.has_file(&entry_path(version)).await
     }
 
     /// A version's entry in the log; `None` when the log no longer has it.

@@ -35,23 +35,18 @@ pub struct TableSpec {
 impl TableSpec {
     /// The spec of a table of a contract.
     pub fn of(table: &Table) -> Self {
-        let (lookup, own): (Vec<String>, usize) = match &table.definition {
-            Definition::ByRecord { .. } => (table.key.clone(), 1),
-            Definition::ByKey { replace_by, .. } => (replace_by.clone(), 1),
-            // Its rows are looked up by each of them.
+        let lookup: Vec<String> = match &table.definition {
+            Definition::ByRecord { .. } => table.key.clone(),
+            Definition::ByKey { replace_by, .. } => replace_by.clone(),
             Definition::Surrogate { number, inherits, .. } => {
-                let columns: Vec<String> = table.key.iter().chain([number]).chain(inherits).cloned().collect();
-                let all = columns.len();
-                (columns, all)
+                table.key.iter().chain([number]).chain(inherits).cloned().collect()
             }
-            Definition::Bronze { .. } | Definition::Whole { .. } => (Vec::new(), 0),
+            Definition::Bronze { .. } | Definition::Whole { .. } => Vec::new(),
         };
-        let mut sought: Vec<String> = lookup.iter().take(own).cloned().collect();
-        for column in &table.sought {
-            if !sought.contains(column) {
-                sought.push(column.clone());
-            }
-        }
+        // Rows with numbers are looked up by each of the columns, others by all together.
+        let begin = if matches!(table.definition, Definition::Surrogate { .. }) { lookup.len() } else { 1 };
+        let mut sought = table.sought.clone();
+        sought.extend(lookup.iter().take(begin).filter(|column| !table.sought.contains(column)).cloned());
         Self {
             name: table.name.to_string(),
             description: table.description.clone(),

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use deltalake::DeltaTable;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::prelude::SessionContext;
 use deltalake::delta_datafusion::{DeltaScanConfig, DeltaScanNext};
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Action, Add, LogicalFileView, MetadataExt, Remove, new_metadata};
 use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTable, Path};
+use object_store::ObjectStoreExt;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -116,6 +117,18 @@ impl LakeTable {
     /// A store rooted at the table.
     pub fn store(&self) -> Store {
         self.table.object_store()
+    }
+
+    /// Whether a file is in the table's folder.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub(super) async fn has_file(&self, path: &Path) -> Result<bool> {
+        match self.store().head(path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error).at(&self.name),
+        }
     }
 
     /// The data files of this version.

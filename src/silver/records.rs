@@ -10,11 +10,6 @@ use arrow::compute::{filter_record_batch, kernels::cmp, take_record_batch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::catalog::streaming::StreamingTable;
-use deltalake::datafusion::error::DataFusionError;
-use deltalake::datafusion::execution::TaskContext;
-use deltalake::datafusion::physical_plan::SendableRecordBatchStream;
-use deltalake::datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use deltalake::datafusion::physical_plan::streaming::PartitionStream;
 use futures::{Stream, TryStreamExt};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -22,7 +17,7 @@ use super::quarantine::{Places, SharedQuarantine};
 use crate::contract::bronze_schema;
 use crate::decode::{Decoder, Unreadable};
 use crate::error::{Error, Result};
-use crate::lake::{DataFile, LakeTable, RowGroup, row_groups};
+use crate::lake::{DataFile, LakeTable, RowGroup, Shared, row_groups, shares};
 
 /// Which records of a bronze table are read.
 #[derive(Debug)]
@@ -79,31 +74,11 @@ impl Records {
     /// # Errors
     /// When the schemas do not fit; a defect.
     pub fn table(self: &Arc<Self>, threads: usize) -> Result<Arc<dyn TableProvider>> {
-        let share = || Arc::new(Share(self.clone())) as Arc<dyn PartitionStream>;
-        let shares = (0..threads).map(|_| share()).collect();
-        Ok(Arc::new(StreamingTable::try_new(self.schema.clone(), shares)?))
+        Ok(Arc::new(StreamingTable::try_new(self.schema.clone(), shares(self, threads))?))
     }
 
     fn next(&self) -> Option<RowGroup> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-
-    fn stream(self: Arc<Self>) -> impl Stream<Item = Result<RecordBatch>> {
-        let groups = futures::stream::unfold(self.clone(), |records| async move {
-            let group = records.next()?;
-            let stream = group.read(&records.stored).await;
-            Some((stream, records))
-        });
-        let stored = Box::pin(groups.try_flatten());
-        futures::stream::try_unfold((self, stored, None), |(records, mut stored, decoder)| async move {
-            let Some(batch) = stored.try_next().await? else { return Ok(None) };
-            let mut decoder = match decoder {
-                Some(decoder) => decoder,
-                None => Decoder::new(&records.payload)?,
-            };
-            let batch = records.decode(batch, &mut decoder).await?;
-            Ok(Some((batch, (records, stored, Some(decoder)))))
-        })
     }
 
     /// Reads the payloads of a stored batch; those that cannot be read are set aside.
@@ -146,6 +121,30 @@ impl Records {
     }
 }
 
+impl Shared for Records {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn stream(self: Arc<Self>) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+        let groups = futures::stream::unfold(self.clone(), |records| async move {
+            let group = records.next()?;
+            let stream = group.read(&records.stored).await;
+            Some((stream, records))
+        });
+        let stored = Box::pin(groups.try_flatten());
+        futures::stream::try_unfold((self, stored, None), |(records, mut stored, decoder)| async move {
+            let Some(batch) = stored.try_next().await? else { return Ok(None) };
+            let mut decoder = match decoder {
+                Some(decoder) => decoder,
+                None => Decoder::new(&records.payload)?,
+            };
+            let batch = records.decode(batch, &mut decoder).await?;
+            Ok(Some((batch, (records, stored, Some(decoder)))))
+        })
+    }
+}
+
 /// What became of the payloads of a batch.
 #[derive(Default)]
 struct Read {
@@ -176,21 +175,6 @@ fn read_payloads(stored: &RecordBatch, decoder: &mut Decoder) -> Read {
         }
     }
     read
-}
-
-/// One task's share of the records: whatever row group is next.
-#[derive(Debug)]
-struct Share(Arc<Records>);
-
-impl PartitionStream for Share {
-    fn schema(&self) -> &SchemaRef {
-        &self.0.schema
-    }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let stream = self.0.clone().stream().map_err(|error| DataFusionError::External(Box::new(error)));
-        Box::pin(RecordBatchStreamAdapter::new(self.0.schema.clone(), stream))
-    }
 }
 
 /// Places of the columns of [`stored_schema`].

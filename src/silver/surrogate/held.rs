@@ -97,7 +97,7 @@ impl Layout {
     pub async fn look_up(
         &self,
         target: &LakeTable,
-        values: KeySet,
+        values: Arc<KeySet>,
         by: &[String],
         numbers: &mut Numbers,
     ) -> Result<()> {
@@ -105,7 +105,7 @@ impl Layout {
             return Ok(());
         }
         let all: Vec<String> = self.key.iter().chain([&self.number]).chain(&self.inherits).cloned().collect();
-        for found in lookup(target, &target.files()?, Arc::new(values), by, &all).await? {
+        for found in lookup(target, &target.files()?, values, by, &all).await? {
             self.hold(&found.columns, numbers)?;
         }
         numbers.sort();

@@ -4,6 +4,8 @@
 //! have at first, so rows are added and never changed or removed, a full refresh included. The SQL runs over the keys that
 //! changed, or whole where these cannot be told: the numbers are the same, see `numbers.rs`.
 
+use std::sync::Arc;
+
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::filter_record_batch;
 use deltalake::datafusion::prelude::SessionContext;
@@ -128,7 +130,7 @@ async fn register(
     let keyed = table.keyed().map(|(_, keyed)| keyed).unwrap_or_default();
     for (index, input) in inputs.iter().enumerate() {
         let rows = match changed.zip(keyed.get(index)) {
-            Some((keys, keyed)) => keys::rows_of_keys(ctx, input, keyed, &keys.rows).await?,
+            Some((keys, keyed)) => keys::rows_of_keys(ctx, input, keyed, keys).await?,
             None => input.provider(ctx).await?,
         };
         engine::register(ctx, &input.name, rows)?;
@@ -206,7 +208,7 @@ impl<'a> Survey<'a> {
     async fn give(mut self) -> Result<Given> {
         let (layout, target) = (self.layout, self.target);
         if !self.arrivals.is_empty() {
-            let previous = std::mem::take(&mut self.previous);
+            let previous = Arc::new(std::mem::take(&mut self.previous));
             layout.look_up(target, previous.clone(), &layout.key, &mut self.numbers).await?;
             let by: Vec<String> = layout.inherits.iter().cloned().collect();
             layout.look_up(target, previous, &by, &mut self.numbers).await?;

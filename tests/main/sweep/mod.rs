@@ -88,7 +88,10 @@ impl Scene {
             assert!(outcome.is_ok(), "{what}: not met, yet {}", outcome.unwrap_err());
         }
         self.check_readers(folder, &what).await;
-        self.check_recovery(folder, &what).await;
+        // A restore that failed before it changed anything is for its user to repeat: no run carries it out.
+        let is_restore = matches!(self.action, Action::Restore(..) | Action::RestoreRelease(_));
+        let is_not_begun = is_restore && outcome.is_err() && state(&lake(folder)).await == self.before;
+        self.check_recovery(folder, if is_not_begun { &self.before } else { &self.end }, &what).await;
         faults.met()
     }
 
@@ -115,12 +118,9 @@ impl Scene {
         again.is_err()
     }
 
-    async fn check_recovery(&self, folder: &Path, what: &str) {
-        // A restore that failed before it changed anything is for its user to repeat: no run carries it out.
-        let is_restore = matches!(self.action, Action::Restore(..) | Action::RestoreRelease(_));
-        let is_not_begun = is_restore && state(&lake(folder)).await == self.before;
+    async fn check_recovery(&self, folder: &Path, end: &State, what: &str) {
         self.ward.recover(folder, what).await;
-        assert_state(&state(&lake(folder)).await, if is_not_begun { &self.before } else { &self.end }, what);
+        assert_state(&state(&lake(folder)).await, end, what);
         if self.action == Action::Run {
             self.ward.assert_up_to_date(folder, what).await;
             assert_state(&history(&lake(folder)).await, &self.history, what);
@@ -262,7 +262,7 @@ fn a_process_that_is_killed_at_operations_of_an_increment() {
             runtime.block_on(async {
                 let what = format!("killed before operation {number} of {}", scene.operations);
                 scene.check_readers(&folder, &what).await;
-                scene.check_recovery(&folder, &what).await;
+                scene.check_recovery(&folder, &scene.end, &what).await;
             });
         });
     }
