@@ -100,7 +100,19 @@ impl Transform {
         for name in carry.iter().copied().chain(deletes) {
             select.push(column_of(frame.schema(), name).at(place())?.alias(format!("_carried{name}")));
         }
-        let frame = frame.select(select).at(place())?;
+        Self::judged(table, frame.select(select).at(place())?, carry.len(), deletes.is_some())
+    }
+
+    /// The same of rows that were computed otherwise: a frame with the table's columns, in their order.
+    ///
+    /// # Errors
+    /// When an expectation does not plan, which `check` has found before.
+    pub fn of(table: &Table, frame: DataFrame) -> Result<Self> {
+        Self::judged(table, frame, 0, false)
+    }
+
+    fn judged(table: &Table, frame: DataFrame, carried: usize, deletes: bool) -> Result<Self> {
+        let place = || table.name.to_string();
         let mut flags: Vec<Expr> = frame.schema().columns().into_iter().map(Expr::Column).collect();
         for (index, expectation) in table.expectations.iter().enumerate() {
             let condition = frame.parse_sql_expr(&expectation.condition).at(place())?;
@@ -109,10 +121,10 @@ impl Transform {
         let judge = Judge {
             table: table.name.to_string(),
             columns: table.columns.len(),
-            carried: carry.len(),
+            carried,
             expectations: table.expectations.clone(),
             of_key: (0..table.expectations.len()).filter(|index| is_of_key(table, *index)).collect(),
-            deletes: deletes.map(|_| table.columns.len() + carry.len()),
+            deletes: deletes.then_some(table.columns.len() + carried),
         };
         Ok(Self { frame: frame.select(flags).at(place())?, judge: Arc::new(judge) })
     }

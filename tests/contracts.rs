@@ -100,7 +100,12 @@ fn how(table: &Table) -> String {
     let how = match &table.definition {
         Definition::Bronze { source, .. } => format!("bronze of {source}"),
         Definition::ByRecord { input, .. } => format!("by_record of {input}"),
-        Definition::ByKey { inputs, .. } => format!("by_key of {}", keyed(inputs)),
+        Definition::ByKey { inputs, counts, .. } => {
+            let counts = counts.as_ref().map_or_else(String::new, |counts| {
+                format!(", {} added to for {}", counts.columns.join(" and "), keyed(&counts.inputs))
+            });
+            format!("by_key of {}{counts}", keyed(inputs))
+        }
         Definition::Surrogate { inputs, number, inherits, .. } => {
             let inherits = inherits.as_ref().map_or_else(String::new, |column| format!(" inheriting by {column}"));
             format!("surrogate {number}{inherits} of {}", keyed(inputs))

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, new_null_array};
-use arrow::compute::cast;
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field};
 use deltalake::datafusion::catalog::MemorySchemaProvider;
 use deltalake::datafusion::common::ScalarValue;
 use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::logical_expr::{Expr, Operator, binary_expr, cast as cast_expr, lit};
 use deltalake::datafusion::prelude::{DataFrame, SessionContext, col};
-use medalha::contract::{Definition, KeyedInput, Project, Table, load};
+use medalha::contract::{Counts, Definition, KeyedInput, Project, Table, load};
 use medalha::engine::planning_session;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -52,6 +52,83 @@ async fn a_wrong_key_is_noticed() {
         noticed |= !holds(&project, table, &wrong, seed).await;
     }
     assert!(noticed);
+}
+
+#[tokio::test]
+async fn counts_of_what_changed_can_be_added() {
+    let project = project("counts");
+    let mut checked = 0;
+    for table in &project.tables {
+        let Some(counts) = table.counts() else { continue };
+        for seed in 0..ROUNDS {
+            assert_eq!(added_up(&project, table, counts, seed).await, [0; 2], "{} with seed {seed}", table.name);
+        }
+        checked += 1;
+    }
+    assert_eq!(checked, 2);
+}
+
+/// Counts all, changes rows of some values and of no others, and adds the difference of their counts: how many groups then
+/// have other counts than all counted anew, and how many that are counted anew are not there.
+async fn added_up(project: &Project, table: &Table, counts: &Counts, seed: u64) -> [usize; 2] {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut rows = || -> Vec<RecordBatch> {
+        counts.inputs.iter().map(|input| random_rows(project.table(&input.table).unwrap(), &mut rng)).collect()
+    };
+    let [before, other] = [rows(), rows()];
+    let (first, second) = (session(project, &counts.inputs, &before), session(project, &counts.inputs, &other));
+    let mut values = BTreeMap::new();
+    for input in &counts.inputs {
+        for session in [&first, &second] {
+            values.extend(distinct(session.table(input.table.to_string()).await.unwrap(), &input.key).await);
+        }
+    }
+    let changed: Vec<Key> = values.into_values().filter(|_| rng.random_bool(0.4)).collect();
+    let of_changed = async |session: &SessionContext, input: &KeyedInput, is_among: bool| {
+        let rows = session.table(input.table.to_string()).await.unwrap();
+        let among = any_of(&input.key, &changed);
+        rows.filter(if is_among { among } else { among.is_not_true() }).unwrap().collect().await.unwrap()
+    };
+    let (mut of_before, mut of_after, mut after) = (Vec::new(), Vec::new(), Vec::new());
+    for (input, rows) in counts.inputs.iter().zip(&before) {
+        let [kept, gone] = [of_changed(&first, input, false).await, of_changed(&first, input, true).await];
+        let come = of_changed(&second, input, true).await;
+        let schema = rows.schema();
+        of_before.push(concat_batches(&schema, &gone).unwrap());
+        of_after.push(concat_batches(&schema, &come).unwrap());
+        after.push(concat_batches(&schema, kept.iter().chain(&come)).unwrap());
+    }
+    let count = async |rows: &[RecordBatch]| counted(&session(project, &counts.inputs, rows), table, counts).await;
+    let mut added = count(&before).await;
+    for (factor, rows) in [(-1, of_before), (1, of_after)] {
+        for (group, counts) in count(&rows).await {
+            let sums = added.entry(group).or_insert_with(|| vec![0; counts.len()]);
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += factor * count);
+        }
+    }
+    added.retain(|_, counts| counts.iter().any(|count| *count != 0));
+    let anew = count(&after).await;
+    let others = added.iter().filter(|(group, counts)| anew.get(*group) != Some(counts)).count();
+    let missing = anew.iter().filter(|(group, counts)| counts.iter().any(|n| *n != 0) && !added.contains_key(*group));
+    [others, missing.count()]
+}
+
+/// The counts of each group, by the text of what it is grouped by.
+async fn counted(session: &SessionContext, table: &Table, counts: &Counts) -> BTreeMap<String, Vec<i64>> {
+    let mut groups = BTreeMap::new();
+    for batch in session.sql(table.sql().unwrap()).await.unwrap().collect().await.unwrap() {
+        for row in 0..batch.num_rows() {
+            let (mut group, mut of_group) = (Vec::new(), Vec::new());
+            for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+                match ScalarValue::try_from_array(column, row).unwrap() {
+                    ScalarValue::Int64(count) if counts.columns.contains(field.name()) => of_group.push(count.unwrap()),
+                    value => group.push(format!("{value:?}")),
+                }
+            }
+            assert!(groups.insert(group.join("|"), of_group).is_none());
+        }
+    }
+    groups
 }
 
 fn project(case: &str) -> Project {

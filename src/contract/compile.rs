@@ -338,7 +338,8 @@ fn table(draft: &Draft<'_>, definition: Definition, inputs: &[String]) -> Table 
 
 /// Tells each table which of its columns the keys of others begin with.
 fn tell_what_is_sought(tables: &mut HashMap<TableName, Table>) {
-    let inputs = tables.values().filter_map(Table::keyed).flat_map(|(_, inputs)| inputs);
+    let counted = tables.values().filter_map(Table::counts).flat_map(|counts| &counts.inputs);
+    let inputs = tables.values().filter_map(Table::keyed).flat_map(|(_, inputs)| inputs).chain(counted);
     let column = |input: &KeyedInput| match input.key.first()? {
         Expr::Column(column) => Some((input.table.clone(), column.name.clone())),
         _ => None,

@@ -7,7 +7,7 @@ use super::raw::{RawTable, Strategy};
 use super::sql::Sql;
 use super::table::{Draft, Kind, schema_of};
 use super::types::{fits, record_columns, sequence_column, type_name};
-use super::{Column, Definition, KeyedInput, TableName, keys, record, surrogate};
+use super::{Column, Counts, Definition, KeyedInput, Severity, TableName, counts, keys, record, surrogate};
 use crate::problem::{File, Place, Problem, suggest};
 use crate::toml::{At, inside};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
@@ -205,7 +205,8 @@ fn strategy(
             match keys::derive(plan, &columns, &broadcast) {
                 Ok(inputs) => {
                     check_broadcast(draft, raw, &inputs, problems);
-                    Some(Definition::ByKey { sql: text, replace_by, inputs, references })
+                    let counts = counts(draft, raw, plan, &broadcast).map(Box::new);
+                    Some(Definition::ByKey { sql: text, replace_by, inputs, references, counts })
                 }
                 Err(refusal) => {
                     let place = refusal.tables.first().map_or(sql.start, |table| sql.mention(table));
@@ -220,4 +221,11 @@ fn strategy(
             Some(Definition::Whole { sql: text, inputs, references })
         }
     }
+}
+
+/// What of a table is counted. Rows that an expectation of the contract sets aside are not in the table, so that nothing can
+/// be added to them.
+fn counts(draft: &Draft<'_>, raw: &RawTable, plan: &LogicalPlan, broadcast: &[TableName]) -> Option<Counts> {
+    let sets_aside = raw.expectations.iter().any(|expectation| expectation.severity == Severity::Quarantine);
+    if sets_aside { None } else { counts::find(plan, &draft.columns, broadcast) }
 }

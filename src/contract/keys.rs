@@ -44,6 +44,15 @@ pub(super) fn derive(
     Ok(derivation.found)
 }
 
+/// The key of every input on whose rows those rows of a plan depend in which an expression over its output has some value;
+/// `None` where that cannot be told.
+pub(super) fn derive_from(plan: &LogicalPlan, expr: Expr, broadcast: &[TableName]) -> Option<Vec<KeyedInput>> {
+    let name = expr.to_string();
+    let mut derivation = Derivation { names: &[&name], broadcast, found: Vec::new() };
+    derivation.descend(plan, vec![expr], &[]).ok()?;
+    Some(derivation.found)
+}
+
 /// A `replace_by` column over the plan's output, as the table stores it.
 fn key_expression(plan: &LogicalPlan, column: &Column) -> Expr {
     let schema = plan.schema();

@@ -22,6 +22,7 @@ pub use sql::check_replays;
 pub use types::{BronzeKind, bronze_columns, bronze_schema, parse_type, type_name};
 
 mod compile;
+mod counts;
 mod csv;
 mod database;
 mod dataset;
@@ -304,6 +305,14 @@ impl Table {
         }
     }
 
+    /// What its rows count, where changes can be added to them.
+    pub fn counts(&self) -> Option<&Counts> {
+        match &self.definition {
+            Definition::ByKey { counts, .. } => counts.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The columns by whose values its changes can be told, and its inputs by them; `None` where they cannot.
     pub fn keyed(&self) -> Option<(&[String], &[KeyedInput])> {
         match &self.definition {
@@ -330,7 +339,14 @@ pub enum Definition {
         references: Vec<String>,
     },
     /// Rows that depend only on the input rows that share their `replace_by` values.
-    ByKey { sql: String, replace_by: Vec<String>, inputs: Vec<KeyedInput>, references: Vec<String> },
+    ByKey {
+        sql: String,
+        replace_by: Vec<String>,
+        inputs: Vec<KeyedInput>,
+        references: Vec<String>,
+        /// Where its rows are counts to which changes can be added.
+        counts: Option<Box<Counts>>,
+    },
     /// Keys, each with a number that is given once and kept: the column `number`, which the SQL does not give. A new key
     /// takes over the number of the key in its column `inherits`.
     Surrogate {
@@ -358,6 +374,17 @@ impl KeyedInput {
     pub fn is_broadcast(&self) -> bool {
         self.key.is_empty()
     }
+}
+
+/// What a table's rows count, whose counts are sums over the values of one expression: each value's rows are counted apart.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    /// The table's inputs, each with what of a row is counted.
+    pub inputs: Vec<KeyedInput>,
+    /// The type of that.
+    pub data_type: DataType,
+    /// The columns that are counts. The others are what is grouped by.
+    pub columns: Vec<String>,
 }
 
 /// A named SQL condition on a row; it passes only when it is TRUE.

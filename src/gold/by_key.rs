@@ -3,12 +3,13 @@
 
 use arrow::array::RecordBatch;
 
+use super::counts;
 use super::held::Held;
-use super::keys::{self, ChangedKeys};
+use super::keys::{self, ChangedKeys, key_schema};
 use super::output::{Written, json_keys};
 use super::parts::Parts;
 use super::whole::{is_another, news, open_inputs, positions, replace_all};
-use crate::contract::{Definition, KeyedInput, Table};
+use crate::contract::{Definition, KeyedInput, Table, TableName};
 use crate::error::{Error, Result};
 use crate::lake::{Add, AddCDCFile, DataFile, LakeTable, TableSpec, change_file, read_file};
 use crate::run::{Run, TableReport, Why};
@@ -41,15 +42,18 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
     }
     let ctx = run.session_with_references(&[])?;
     let seen = seen(work.target, keyed, &inputs).await?;
-    match keys::changed(&ctx, table, replace_by, &seen).await? {
+    match keys::changed(&ctx, table, &key_schema(table, replace_by), &seen).await? {
         None => work.replace_all(Why::UnknownChanges).await,
         Some(keys) if keys.set.is_empty() => Ok(TableReport::unchanged(table)),
         Some(keys) => {
             let held = Held::find(work.target, &spec, &keys).await?;
-            if held.are_most_of(work.target)? {
-                work.replace_all(why).await
-            } else {
-                work.replace_keys(keys, held).await
+            match counts::add(&work, &held).await? {
+                Some(counted) => work.replace_keys(held, counted).await,
+                None if held.are_most_of(work.target)? => work.replace_all(why).await,
+                None => {
+                    let computed = work.compute(&keys).await?;
+                    work.replace_keys(held, computed).await
+                }
             }
         }
     }
@@ -64,7 +68,7 @@ pub async fn changed_keys(run: &Run, table: &Table, target: &LakeTable) -> Resul
     let Some(inputs) = open_inputs(&run.lake, &table.inputs()).await? else { return Ok(Some(0)) };
     let ctx = run.session_with_references(&[])?;
     let seen = seen(target, keyed, &inputs).await?;
-    Ok(keys::changed(&ctx, table, kept_by, &seen).await?.map(|keys| keys.set.len()))
+    Ok(keys::changed(&ctx, table, &key_schema(table, kept_by), &seen).await?.map(|keys| keys.set.len()))
 }
 
 /// The inputs, each with the version that the table has seen.
@@ -82,13 +86,13 @@ pub(crate) async fn seen<'a>(
 }
 
 /// A table that is being brought up to date.
-struct Work<'a> {
-    run: &'a Run,
-    table: &'a Table,
+pub(super) struct Work<'a> {
+    pub run: &'a Run,
+    pub table: &'a Table,
     replace_by: &'a [String],
     keyed: &'a [KeyedInput],
-    target: &'a mut LakeTable,
-    spec: &'a TableSpec,
+    pub target: &'a mut LakeTable,
+    pub spec: &'a TableSpec,
     inputs: &'a [LakeTable],
 }
 
@@ -99,10 +103,20 @@ impl Work<'_> {
         replace_all(self.run, self.table, self.target, self.spec, self.inputs, why, written).await
     }
 
-    /// Computes the rows of some keys and replaces those that the table holds.
-    async fn replace_keys(&mut self, keys: ChangedKeys, mut held: Held) -> Result<TableReport> {
+    /// The input of a name.
+    pub fn input(&self, name: &TableName) -> Option<&LakeTable> {
+        self.keyed.iter().zip(self.inputs).find(|(keyed, _)| keyed.table == *name).map(|(_, input)| input)
+    }
+
+    /// Computes the rows of some keys.
+    async fn compute(&self, keys: &ChangedKeys) -> Result<Written> {
         let replaced = Replace::Keys(json_keys(&keys.rows, &self.spec.lookup)?);
-        let Written { adds, counts, set_aside, .. } = self.parts(Some(&keys)).compute(&replaced).await?;
+        self.parts(Some(keys)).compute(&replaced).await
+    }
+
+    /// Replaces the rows of some keys that the table holds by those that were written.
+    async fn replace_keys(&mut self, mut held: Held, written: Written) -> Result<TableReport> {
+        let Written { adds, counts, set_aside, .. } = written;
         let adds = held.keep_equal(self.target, self.spec, adds).await?;
         let (mut commit, gone) = held.take_out(self.target, self.spec).await?;
         let rows_gone = gone.iter().map(|rows| rows.num_rows() as u64).sum();

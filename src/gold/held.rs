@@ -36,8 +36,25 @@ impl Held {
     /// # Errors
     /// When the table's snapshot is not loaded.
     pub fn are_most_of(&self, target: &LakeTable) -> Result<bool> {
-        let held: usize = self.places.values().map(Vec::len).sum();
+        let held = self.row_count();
         Ok(held > 0 && 2 * held as u64 >= target.row_count()?)
+    }
+
+    /// How many they are.
+    pub fn row_count(&self) -> usize {
+        self.places.values().map(Vec::len).sum()
+    }
+
+    /// The rows.
+    ///
+    /// # Errors
+    /// When a data file cannot be read.
+    pub async fn rows(&self, target: &LakeTable) -> Result<Vec<RecordBatch>> {
+        let mut rows = Vec::new();
+        for (file, places) in &self.places {
+            rows.extend(read_rows(target, &self.files[*file], places).await?);
+        }
+        Ok(rows)
     }
 
     /// Leaves in place those that were computed as they are, so that their files need not be written anew, and nobody who

@@ -21,8 +21,8 @@ pub struct ChangedKeys {
     pub set: Arc<KeySet>,
 }
 
-/// The keys whose rows in an input changed since the versions that the table has seen; `None` when that cannot be told,
-/// or when it is all of them.
+/// The keys, with columns as in `schema`, whose rows in an input changed since the versions that the table has seen; `None`
+/// when that cannot be told, or when it is all of them.
 ///
 /// # Errors
 /// When storage fails.
@@ -30,10 +30,9 @@ pub struct ChangedKeys {
 pub async fn changed(
     ctx: &SessionContext,
     table: &Table,
-    replace_by: &[String],
+    schema: &SchemaRef,
     inputs: &[(&KeyedInput, &LakeTable, u64)],
 ) -> Result<Option<ChangedKeys>> {
-    let schema = key_schema(table, replace_by);
     let mut set = KeySet::default();
     let mut keys = Vec::new();
     for (keyed, input, since) in inputs {
@@ -43,14 +42,14 @@ pub async fn changed(
             }
             continue;
         }
-        let key = RowKey::new(ctx, input, &keyed.key, &schema).at(&table.name)?;
+        let key = RowKey::new(ctx, input, &keyed.key, schema).at(&table.name)?;
         let Changed::Rows(batches) = changed_rows(input, *since, &key.columns()).await? else { return Ok(None) };
         for batch in batches {
             let batch = RecordBatch::try_new(schema.clone(), key.of_rows(&batch).at(&table.name)?)?;
             keys.push(set.add_new(&batch)?);
         }
     }
-    Ok(Some(ChangedKeys { rows: concat_batches(&schema, &keys)?, set: Arc::new(set) }))
+    Ok(Some(ChangedKeys { rows: concat_batches(schema, &keys)?, set: Arc::new(set) }))
 }
 
 /// Whether a row changed after a version; a newer version need not have other rows.

@@ -2,6 +2,7 @@
 //! whole ([`whole`]).
 
 pub mod by_key;
+mod counts;
 mod held;
 pub(crate) mod keys;
 pub(crate) mod output;

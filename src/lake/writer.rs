@@ -16,7 +16,7 @@ use crate::error::{Place, Result};
 
 /// Rows and bytes of a row group: small enough that a few open files stay within memory, and that a bloom filter of so many
 /// keys, which is a power of two in size, has no more than 256 KiB.
-const ROW_GROUP_ROWS: usize = 96 * 1024;
+const ROW_GROUP_ROWS: usize = 24 * 1024;
 const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a data file, after which the next one begins.
 const FILE_ROWS: usize = 1024 * 1024;

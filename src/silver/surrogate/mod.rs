@@ -115,7 +115,7 @@ async fn changed(
 ) -> Result<(Why, Option<ChangedKeys>)> {
     let Some((key, keyed)) = table.keyed().filter(|_| why == Why::NewInput) else { return Ok((why, None)) };
     let seen = by_key::seen(target, keyed, inputs).await?;
-    Ok(match keys::changed(ctx, table, key, &seen).await? {
+    Ok(match keys::changed(ctx, table, &keys::key_schema(table, key), &seen).await? {
         None => (Why::UnknownChanges, None),
         Some(keys) => (why, Some(keys)),
     })

@@ -125,8 +125,9 @@ impl Upsert {
         let first_held = self.with_state(|state| state.files);
         let met = if anew || held.is_empty() { Met::default() } else { self.meet_held(&held, first_held).await? };
         let mut written = Vec::new();
-        for entrant in entrants {
-            written.extend(entrant.close().await?);
+        let closing: Vec<_> = entrants.into_iter().map(|entrant| tokio::spawn(entrant.close())).collect();
+        for closed in futures::future::join_all(closing).await {
+            written.extend(closed??);
         }
         let mut commit = Commit::default();
         let mut result = Upserted::default();

@@ -1,0 +1,1 @@
+SELECT day, COUNT(DISTINCT id) AS ids FROM silver.items GROUP BY day, kind

@@ -1,0 +1,1 @@
+SELECT id, day, n, kind, tags, at FROM bronze.events

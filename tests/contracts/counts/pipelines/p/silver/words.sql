@@ -1,0 +1,1 @@
+SELECT id, kind AS item_id, kind AS k FROM bronze.events
