@@ -19,10 +19,10 @@ use deltalake::datafusion::physical_plan::streaming::StreamingTableExec;
 use deltalake::datafusion::prelude::SessionContext;
 use deltalake::parquet::arrow::ProjectionMask;
 use deltalake::parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
-use super::lookup::{KeySet, candidate_groups, hash_keys};
-use super::reader::{self, RowGroup};
+use super::lookup::{FILES_AT_ONCE, KeySet, candidate_groups, hash_keys};
+use super::reader::{self, RowGroup, StoredFile};
 use super::shares::{Shared, shares};
 use super::table::without_comments;
 use super::{DataFile, LakeTable};
@@ -110,18 +110,25 @@ impl KeyedRows {
     /// When a data file cannot be read.
     #[tracing::instrument(level = "trace", skip_all, name = "keyed_rows", fields(table = %table.name))]
     pub async fn find(table: &LakeTable, key: RowKey, keys: Arc<KeySet>) -> Result<Arc<dyn TableProvider>> {
-        let mut groups = Vec::new();
-        for file in table.files()? {
-            groups.extend(groups_of(table, &file, &key, &keys).await.at(&table.name)?);
-        }
+        let searches = table.files()?.into_iter().map(|file| {
+            let (table, key, keys) = (table.clone(), key.clone(), keys.clone());
+            let search = async move { groups_of(&table, &file, &key, &keys).await.at(&table.name) };
+            async move { tokio::spawn(search).await? }
+        });
+        let groups: Vec<Vec<RowGroup>> =
+            futures::stream::iter(searches).buffered(FILES_AT_ONCE).try_collect().await?;
+        let groups = groups.into_iter().flatten().collect();
         Ok(Arc::new(Self { schema: without_comments(table.schema()), groups, key, keys }))
     }
 }
 
 async fn groups_of(table: &LakeTable, file: &DataFile, key: &RowKey, keys: &KeySet) -> Result<Vec<RowGroup>> {
-    let mut reader = reader::open(table, &file.path, file.size, None).await?;
+    let reader = reader::open(table, &file.path, file.size, None).await?;
     let candidates = match &key.first {
-        Some(first) => candidate_groups(&mut reader, keys, first).await.at(&file.path)?,
+        Some(first) => {
+            let stored = StoredFile::of(table, &file.path, file.size)?;
+            candidate_groups(stored, reader.metadata(), keys, first).await.at(&file.path)?
+        }
         None => (0..reader.metadata().num_row_groups()).collect(),
     };
     candidates.into_iter().map(|index| RowGroup::of(table, file, reader.metadata(), index)).collect()

@@ -4,24 +4,27 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::row::{RowConverter, SortField};
+use deltalake::parquet::arrow::async_reader::AsyncFileReader;
 use deltalake::parquet::bloom_filter::Sbbf;
+use deltalake::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use futures::{StreamExt, TryStreamExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::reader::{self, FileReader};
+use super::reader::{self, FileReader, StoredFile};
 use super::{DataFile, LakeTable};
 use crate::error::{Place, Result};
 
 /// How many keys are still asked one by one of bloom filters; beyond, key columns are read at once.
 const FEW_KEYS: usize = 16 * 1024;
 /// Files that are looked into side by side.
-const FILES_AT_ONCE: usize = 2;
+pub(super) const FILES_AT_ONCE: usize = 2;
 
 /// A 128-bit hash of each row's key (XXH3): no two of a table's keys are expected to meet in it.
 ///
@@ -121,10 +124,12 @@ impl KeySet {
         self.hashes.is_empty()
     }
 
+    /// Whether they are so few that filters are asked for each.
+    fn are_few(&self) -> bool {
+        self.first_rows <= FEW_KEYS
+    }
+
     fn may_be_in(&self, filter: &Sbbf) -> bool {
-        if self.first_rows > FEW_KEYS {
-            return true;
-        }
         self.first.iter().any(|values| match values.data_type() {
             // Bloom filters know no NULL.
             _ if values.null_count() > 0 => true,
@@ -180,13 +185,14 @@ async fn search_file(
     also: &[String],
 ) -> Result<Vec<Match>> {
     let columns: Vec<String> = key.iter().chain(also).cloned().collect();
-    let mut reader = reader::open(table, &file.path, file.size, Some(&columns)).await?;
+    let reader = reader::open(table, &file.path, file.size, Some(&columns)).await?;
     if key.iter().any(|name| reader.schema().column_with_name(name).is_none()) {
         // The file is older than the column: all its rows have NULL there.
         return Ok(Vec::new());
     }
     let Some(first) = key.first() else { return Ok(Vec::new()) };
-    let groups = candidate_groups(&mut reader, keys, first).await.at(&file.path)?;
+    let stored = StoredFile::of(table, &file.path, file.size)?;
+    let groups = candidate_groups(stored, reader.metadata(), keys, first).await.at(&file.path)?;
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -212,20 +218,34 @@ async fn search_file(
     Ok(found)
 }
 
-/// The row groups that may hold a key, by the bloom filters of the column that keys begin with.
-pub(super) async fn candidate_groups(reader: &mut FileReader, keys: &KeySet, first: &str) -> Result<Vec<usize>> {
-    let leaf = reader.parquet_schema().columns().iter().position(|column| column.path().string() == first);
+/// The row groups that may hold a key, by the bloom filters of the column that keys begin with. These are fetched together: a
+/// file has many, and to ask for each takes longer than to read it.
+pub(super) async fn candidate_groups(
+    mut file: StoredFile,
+    metadata: &ParquetMetaData,
+    keys: &KeySet,
+    first: &str,
+) -> Result<Vec<usize>> {
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let leaf = columns.iter().position(|column| column.path().string() == first);
+    let all = 0..metadata.num_row_groups();
+    let Some(leaf) = leaf.filter(|_| keys.are_few()) else { return Ok(all.collect()) };
+    let places: Vec<_> = metadata.row_groups().iter().map(|group| filter_place(group.column(leaf))).collect();
+    let mut filters = file.get_byte_ranges(places.iter().flatten().cloned().collect()).await?.into_iter();
     let mut groups = Vec::new();
-    for group in 0..reader.metadata().num_row_groups() {
-        let filter = match leaf {
-            Some(leaf) => reader.get_row_group_column_bloom_filter(group, leaf).await?,
-            None => None,
-        };
+    for (group, place) in all.zip(places) {
+        let filter = place.and_then(|_| filters.next()).map(|bytes| Sbbf::from_bytes(&bytes)).transpose()?;
         if filter.is_none_or(|filter| keys.may_be_in(&filter)) {
             groups.push(group);
         }
     }
     Ok(groups)
+}
+
+/// Where a column chunk's bloom filter is in its file, if it has one.
+fn filter_place(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
+    let start = u64::try_from(column.bloom_filter_offset()?).ok()?;
+    Some(start..start + u64::try_from(column.bloom_filter_length()?).ok()?)
 }
 
 /// The places in the file of the rows of some row groups, in the order in which they are read.

@@ -20,6 +20,8 @@ use tracing::{Instrument, trace_span};
 use super::{DataFile, LakeTable, Store};
 use crate::error::{Error, Place, Result};
 
+/// Bytes at a file's end that mostly hold its footer, and are fetched at once.
+const FOOTER_BYTES: usize = 64 * 1024;
 /// Rows of a batch that a file is read in.
 const BATCH_ROWS: usize = 8192;
 
@@ -31,6 +33,13 @@ pub(super) struct StoredFile {
     store: Store,
     path: Path,
     size: u64,
+}
+
+impl StoredFile {
+    pub fn of(table: &LakeTable, path: &str, size: u64) -> Result<Self> {
+        let path = Path::parse(path).at(format!("{}: {path}", table.name))?;
+        Ok(Self { store: table.store(), path, size })
+    }
 }
 
 type ParquetResult<T> = std::result::Result<T, ParquetError>;
@@ -57,6 +66,7 @@ impl AsyncFileReader for StoredFile {
         async move {
             let size = self.size;
             let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
+            let reader = reader.with_prefetch_hint(Some(FOOTER_BYTES));
             Ok(Arc::new(reader.load_and_finish(self, size).await?))
         }
         .boxed()
@@ -65,9 +75,9 @@ impl AsyncFileReader for StoredFile {
 
 /// Opens a file of a table; `columns` in the order of the file, all of them when `None`.
 pub(super) async fn open(table: &LakeTable, path: &str, size: u64, columns: Option<&[String]>) -> Result<FileReader> {
-    let place = || format!("{}: {path}", table.name);
-    let reader = StoredFile { store: table.store(), path: Path::parse(path).at(place())?, size };
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.at(place())?.with_batch_size(BATCH_ROWS);
+    let reader = StoredFile::of(table, path, size)?;
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.at(format!("{}: {path}", table.name))?;
+    let builder = builder.with_batch_size(BATCH_ROWS);
     let Some(columns) = columns else { return Ok(builder) };
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
     Ok(builder.with_projection(mask))
@@ -147,8 +157,7 @@ impl RowGroup {
         metadata: &Arc<ParquetMetaData>,
         index: usize,
     ) -> Result<Self> {
-        let file = StoredFile { store: table.store(), path: Path::parse(&file.path).at(&table.name)?, size: file.size };
-        Ok(Self { file, metadata: metadata.clone(), index })
+        Ok(Self { file: StoredFile::of(table, &file.path, file.size)?, metadata: metadata.clone(), index })
     }
 
     /// The row group, its columns as the file has them.
