@@ -190,6 +190,7 @@ fn spec(name: &str, description: &str, columns: Vec<Column>) -> TableSpec {
         lookup: Vec::new(),
         sought: Vec::new(),
         unique: Vec::new(),
+        rising: Vec::new(),
         change_feed: false,
     }
 }

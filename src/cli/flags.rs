@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::contract::{self, Project};
+use crate::contract::{self, Project, Query, Reference};
 use crate::engine::Limits;
 use crate::error::{Error, Result};
 use crate::lake::{Durability, LEASE_EXPIRY, Lake};
@@ -112,6 +112,14 @@ impl Global {
         let checked = self.profile.as_ref().map_or(Ok(()), |profile| profile.check(&project));
         checked.map_err(|problems| Error::usage(problems.to_string()))?;
         Ok(Arc::new(project))
+    }
+
+    /// One query of the project, and its references; `None` where it has no query of the name.
+    ///
+    /// # Errors
+    /// Every problem that these have, see [`contract::load_query`].
+    pub fn query(&self, name: &str) -> Result<Option<(Query, Vec<Reference>)>> {
+        contract::load_query(&self.project, name).map_err(|problems| Error::usage(problems.to_string()))
     }
 
     /// The project's test cases.

@@ -163,7 +163,7 @@ async fn show(global: &Global, args: &ShowArgs) -> Result<()> {
         conditions.join(" AND "),
         args.limit
     );
-    let answer = reader.plan(&Statement::parse(&sql)?, None, &Values::default()).await?;
+    let answer = reader.plan(&Statement::parse(&sql)?, &[], &Values::default()).await?;
     print(answer.rows().await?, args.format).await
 }
 

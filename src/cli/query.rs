@@ -101,11 +101,12 @@ pub fn is_name(question: &str) -> bool {
 }
 
 async fn named(global: &Global, args: &QueryArgs, name: &str) -> Result<Answer> {
-    let project = global.project()?;
-    let query = find(&project, name)?;
-    let values = Values::of_query(query, &args.params, &project)?;
+    let Some((query, references)) = global.query(name)? else {
+        return Err(unknown(&*global.project()?, name));
+    };
+    let values = Values::of_query(&query, &args.params, &references)?;
     let reader = Reader::as_of(global.lake()?, &args.as_of, global.limits()).await?;
-    let answer = reader.plan(&Statement::parse(&query.sql)?, Some(&*project), &values).await;
+    let answer = reader.plan(&Statement::parse(&query.sql)?, &references, &values).await;
     answer.at(&query.name)
 }
 
@@ -116,16 +117,14 @@ async fn sql(global: &Global, args: &QueryArgs) -> Result<Answer> {
         std::io::stdin().read_to_string(&mut sql).at("standard input")?;
     }
     let statement = Statement::parse(&sql)?;
-    let project = if statement.reads_references() { Some(global.project()?) } else { None };
+    let references = if statement.reads_references() { global.project()?.references.clone() } else { Vec::new() };
     let reader = Reader::as_of(global.lake()?, &args.as_of, global.limits()).await?;
-    reader.plan(&statement, project.as_deref(), &Values::of_sql(&args.params)).await
+    reader.plan(&statement, &references, &Values::of_sql(&args.params)).await
 }
 
-fn find<'a>(project: &'a Project, name: &str) -> Result<&'a Query> {
-    project.query(name).ok_or_else(|| {
-        let names: Vec<String> = project.queries.iter().map(|query| query.name.clone()).collect();
-        near::unknown(&format!("there is no query '{name}'"), name, &names, "`pipeline query --list` lists them")
-    })
+fn unknown(project: &Project, name: &str) -> Error {
+    let names: Vec<String> = project.queries.iter().map(|query| query.name.clone()).collect();
+    near::unknown(&format!("there is no query '{name}'"), name, &names, "`pipeline query --list` lists them")
 }
 
 pub(super) async fn print(rows: SendableRecordBatchStream, format: AnswerFormat) -> Result<()> {
@@ -176,8 +175,11 @@ async fn save(rows: SendableRecordBatchStream, format: AnswerFormat, path: &Path
 }
 
 fn list(project: &Project, name: &str, format: AnswerFormat) -> Result<()> {
-    let queries: Vec<&Query> =
-        if name.is_empty() { project.queries.iter().collect() } else { vec![find(project, name)?] };
+    let queries: Vec<&Query> = if name.is_empty() {
+        project.queries.iter().collect()
+    } else {
+        vec![project.query(name).ok_or_else(|| unknown(project, name))?]
+    };
     match format {
         AnswerFormat::Json => output::print_json(&queries.iter().map(|query| as_json(query)).collect::<Vec<_>>()),
         _ if queries.is_empty() => {

@@ -23,8 +23,16 @@ use crate::toml::{At, inside};
 use crate::variables::Template;
 use arrow::datatypes::DataType;
 
-/// Compiles what was read; `None` when there are problems.
-pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option<Project> {
+/// What a project declares, before any SQL of its tables is looked at.
+struct Declared<'a> {
+    pipelines: Vec<Read<'a>>,
+    references: Vec<Reference>,
+    drafts: Vec<Draft<'a>>,
+    planner: Planner,
+}
+
+/// Reads what is declared; `None` when nothing can be planned with it.
+fn declare<'a>(folders: &'a [Folder], problems: &mut Vec<Problem>) -> Option<Declared<'a>> {
     let pipelines = read_pipelines(folders, problems);
     let references = read_references(folders, &pipelines, problems);
     let mut drafts = Vec::new();
@@ -36,13 +44,31 @@ pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option
     check_names(folders, problems);
     check_sources(&pipelines, &drafts, problems);
     erased_with::check(&drafts, problems);
-    let planner = match Planner::new(relations(folders, &drafts, &references)) {
-        Ok(planner) => planner,
+    match Planner::new(relations(folders, &drafts, &references)) {
+        Ok(planner) => Some(Declared { pipelines, references, drafts, planner }),
         Err(error) => {
             problems.push(Problem::of_file("pipelines", format!("the tables cannot be registered: {error}")));
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// One query and the references; `None` when there is no query of the name, or there are problems.
+pub(super) fn compile_query(
+    folders: &[Folder],
+    name: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<(Query, Vec<Reference>)> {
+    let Declared { pipelines, references, planner, .. } = declare(folders, problems)?;
+    let named = folders.iter().flat_map(|folder| folder.queries.iter().map(move |named| (folder, named)));
+    let (folder, named) = named.into_iter().find(|(_, named)| named.name == name)?;
+    let query = query::read(&pipeline_name(&pipelines, folder), named, &planner, &references, problems)?;
+    Some((query, references))
+}
+
+/// Compiles what was read; `None` when there are problems.
+pub(super) fn compile(folders: &[Folder], problems: &mut Vec<Problem>) -> Option<Project> {
+    let Declared { pipelines, references, drafts, planner } = declare(folders, problems)?;
     let defined: Vec<Option<Defined<'_>>> =
         parallel::for_each(&drafts, problems, |draft, problems| define(draft, &planner, problems));
     let order = order_tables(&drafts, &defined, problems);

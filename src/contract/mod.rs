@@ -58,6 +58,18 @@ pub fn load(project_dir: &Path) -> Result<Project, Problems> {
     }
 }
 
+/// One query of a project, and the project's references; `None` where it has no query of the name. The SQL of its tables is
+/// not looked at, which is most of what [`load`] does: whoever asks for rows that are there need not wait for it.
+///
+/// # Errors
+/// Every problem that the query or what is declared has, sorted by place.
+pub fn load_query(project_dir: &Path, name: &str) -> Result<Option<(Query, Vec<Reference>)>, Problems> {
+    let mut problems = Vec::new();
+    let folders = layout::read(project_dir, &mut problems);
+    let query = compile::compile_query(&folders, name, &mut problems);
+    if problems.is_empty() { Ok(query) } else { Err(Problems::sorted(problems)) }
+}
+
 /// All pipelines of a project, validated: names resolve, types fit, and the SQL plans.
 #[derive(Debug, Clone)]
 pub struct Project {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::sha256;
 use super::keys::Keys;
-use crate::contract::{Dataset, DatasetRows, Project, Share, Shares, Use, check_replays, type_name};
+use crate::contract::{Dataset, DatasetRows, Project, Reference, Share, Shares, Use, check_replays, type_name};
 use crate::error::{Error, Place, Result};
 use crate::query::{Answer, Reader, Statement, Values, near};
 
@@ -118,7 +118,7 @@ pub async fn plan(request: &Request, salt: &str, release: &Reader, project: Opti
     check_replays(&sql)?;
     let statement = Statement::parse(&sql)?;
     let (tables, references) = inputs(&statement, release, project).await?;
-    let mut answer = release.plan(&statement, project, &values).await?;
+    let mut answer = release.plan(&statement, references_of(project), &values).await?;
     check_sums(answer.logical_plan())?;
     if matches!(dataset.rows, DatasetRows::Table { .. }) {
         answer = answer.without(DatasetRows::is_bookkeeping)?;
@@ -157,6 +157,10 @@ fn splits(shares: &Shares) -> Vec<Split> {
     shares.as_slice().iter().map(|share| Split { name: share.name.clone(), share: share.share }).collect()
 }
 
+fn references_of(project: Option<&Project>) -> &[Reference] {
+    project.map_or(&[], |project| &project.references)
+}
+
 /// The SQL, the values of its parameters, and those values as text.
 fn question(request: &Request, project: Option<&Project>) -> Result<(String, Values, BTreeMap<String, String>)> {
     let given = |params: &[(String, String)]| params.iter().cloned().collect();
@@ -170,7 +174,7 @@ fn question(request: &Request, project: Option<&Project>) -> Result<(String, Val
             let project = project.ok_or_else(|| Error::usage(format!("query '{name}' needs a project")))?;
             let query = project.query(name).ok_or_else(|| unknown_query(project, name))?;
             let all = [params.as_slice(), &request.params].concat();
-            let values = Values::of_query(query, &all, project)?;
+            let values = Values::of_query(query, &all, &project.references)?;
             let defaults = query.params.iter().filter_map(|param| Some((param.name.clone(), param.default.clone()?)));
             Ok((query.sql.clone(), values, defaults.chain(all.iter().cloned()).collect()))
         }

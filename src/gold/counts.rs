@@ -127,7 +127,6 @@ fn frame(work: &Work<'_>, ctx: &SessionContext, rows: Vec<RecordBatch>) -> Resul
 /// Whether a row counts nothing.
 fn has_none(rows: &RecordBatch, counts: &[String]) -> bool {
     let counts: Vec<_> = counts.iter().filter_map(|name| rows.column_by_name(name)).collect();
-    (0..rows.num_rows()).any(|row| {
-        counts.iter().all(|count| count.is_null(row) || count.as_primitive::<Int64Type>().value(row) == 0)
-    })
+    (0..rows.num_rows())
+        .any(|row| counts.iter().all(|count| count.is_null(row) || count.as_primitive::<Int64Type>().value(row) == 0))
 }

@@ -115,8 +115,7 @@ impl KeyedRows {
             let search = async move { groups_of(&table, &file, &key, &keys).await.at(&table.name) };
             async move { tokio::spawn(search).await? }
         });
-        let groups: Vec<Vec<RowGroup>> =
-            futures::stream::iter(searches).buffered(FILES_AT_ONCE).try_collect().await?;
+        let groups: Vec<Vec<RowGroup>> = futures::stream::iter(searches).buffered(FILES_AT_ONCE).try_collect().await?;
         let groups = groups.into_iter().flatten().collect();
         Ok(Arc::new(Self { schema: without_comments(table.schema()), groups, key, keys }))
     }
@@ -246,6 +245,7 @@ mod tests {
             lookup: Vec::new(),
             sought: vec!["kind".to_owned()],
             unique: Vec::new(),
+            rising: Vec::new(),
             change_feed: true,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 
@@ -28,6 +28,8 @@ pub struct TableSpec {
     pub sought: Vec<String>,
     /// Columns whose values, taken together, no two rows share.
     pub unique: Vec<String>,
+    /// Columns of whole numbers or times that mostly rise a little from row to row: stored as differences.
+    pub rising: Vec<String>,
     /// Changed rows are recorded in the change data feed.
     pub change_feed: bool,
 }
@@ -55,6 +57,7 @@ impl TableSpec {
             lookup,
             sought,
             unique: table.key.clone(),
+            rising: rising(table),
             change_feed: !matches!(table.definition, Definition::Bronze { .. }),
         }
     }
@@ -75,6 +78,7 @@ impl TableSpec {
             lookup: Vec::new(),
             sought: Vec::new(),
             unique: Vec::new(),
+            rising: Vec::new(),
             change_feed: false,
         }
     }
@@ -109,4 +113,18 @@ impl TableSpec {
         }
         properties
     }
+}
+
+/// A record's place in its source, and what says which of two records is newer: records mostly come in their order.
+fn rising(table: &Table) -> Vec<String> {
+    let sequence = match &table.definition {
+        Definition::ByRecord { sequence, .. } => sequence.as_deref(),
+        _ => None,
+    };
+    let counts = |data_type: &DataType| {
+        matches!(data_type, DataType::Int32 | DataType::Int64 | DataType::Date32 | DataType::Timestamp(..))
+    };
+    let rises = |column: &&Column| column.name == "_row" || Some(column.name.as_str()) == sequence;
+    let columns = table.columns.iter().filter(rises).filter(|column| counts(&column.data_type));
+    columns.map(|column| column.name.clone()).collect()
 }

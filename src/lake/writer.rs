@@ -7,15 +7,16 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use deltalake::datafile::writer::{PartitionWriter, PartitionWriterConfig};
 use deltalake::kernel::Add;
-use deltalake::parquet::basic::{Compression, ZstdLevel};
+use deltalake::parquet::basic::{Compression, Encoding, ZstdLevel};
 use deltalake::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use deltalake::parquet::schema::types::ColumnPath;
 
 use super::{LakeTable, Store, TableSpec};
 use crate::error::{Place, Result};
 
-/// Rows and bytes of a row group: small enough that a few open files stay within memory, and that a bloom filter of so many
-/// keys, which is a power of two in size, has no more than 256 KiB.
+/// Rows and bytes of a row group: small enough that a few open files stay within memory, that tasks which take one after the
+/// other end at nearly the same time, and that a bloom filter of so many keys, which is a power of two in size, has no more
+/// than 64 KiB.
 const ROW_GROUP_ROWS: usize = 24 * 1024;
 const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Rows of a data file, after which the next one begins.
@@ -203,6 +204,11 @@ fn properties(spec: &TableSpec) -> Result<WriterProperties> {
         let path = ColumnPath::from(column.as_str());
         builder =
             builder.set_column_bloom_filter_enabled(path.clone(), true).set_column_bloom_filter_fpp(path, BLOOM_FPP);
+    }
+    for column in &spec.rising {
+        let path = ColumnPath::from(column.as_str());
+        builder = builder.set_column_dictionary_enabled(path.clone(), false);
+        builder = builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
     if let [column] = &spec.unique[..] {
         builder = builder.set_column_dictionary_enabled(ColumnPath::from(column.as_str()), false);

@@ -228,6 +228,7 @@ mod tests {
             lookup: Vec::new(),
             sought: Vec::new(),
             unique: Vec::new(),
+            rising: Vec::new(),
             change_feed: false,
         }
     }

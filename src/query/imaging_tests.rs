@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::contract;
+use crate::contract::{self, Project};
 use crate::error::Kind;
 use crate::lake::Durability;
 use crate::run::{Inputs, Options, Run};
@@ -88,8 +88,8 @@ impl Asked {
     async fn try_ask(&self, name: &str, params: &[(&str, &str)]) -> Result<Value> {
         let query = self.project.query(name).unwrap();
         let given: Vec<(String, String)> = params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let values = Values::of_query(query, &given, &self.project)?;
-        let answer = self.reader.plan(&Statement::parse(&query.sql)?, Some(&self.project), &values).await?;
+        let values = Values::of_query(query, &given, &self.project.references)?;
+        let answer = self.reader.plan(&Statement::parse(&query.sql)?, &self.project.references, &values).await?;
         let mut out = Vec::new();
         write(answer.rows().await?, Encoding::Json, &mut out).await?;
         Ok(serde_json::from_slice(&out)?)

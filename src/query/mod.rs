@@ -12,7 +12,7 @@ use deltalake::datafusion::physical_plan::execute_stream;
 use deltalake::datafusion::prelude::{SQLOptions, SessionContext};
 use serde::de::DeserializeOwned;
 
-use crate::contract::Project;
+use crate::contract::Reference;
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
 use crate::lake::{Lake, LakeTable};
@@ -179,13 +179,14 @@ impl Reader {
             .hint("`pipeline run` makes it; --lake says where it is")
     }
 
-    /// Plans a statement. A project is needed where the statement reads references ([`Statement::reads_references`]).
+    /// Plans a statement over the lake's tables and a project's references, which are needed where the statement reads them
+    /// ([`Statement::reads_references`]).
     ///
     /// # Errors
     /// Wrong use when the SQL names what is not there, does not plan, or parameters and values do not match.
-    pub async fn plan(&self, statement: &Statement, project: Option<&Project>, values: &Values) -> Result<Answer> {
+    pub async fn plan(&self, statement: &Statement, references: &[Reference], values: &Values) -> Result<Answer> {
         let ctx = engine::session(self.limits)?;
-        self.register(&ctx, statement, project).await?;
+        self.register(&ctx, statement, references).await?;
         let plan = ctx.state().statement_to_plan(statement.parsed()).await;
         let plan = plan.map_err(|error| fault::of_sql(&error))?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -193,13 +194,10 @@ impl Reader {
         Ok(Answer { frame: DataFrame::new(ctx.state(), values.bind(plan)?) })
     }
 
-    async fn register(&self, ctx: &SessionContext, statement: &Statement, project: Option<&Project>) -> Result<()> {
-        let references: Vec<String> = project
-            .map(|project| project.references.iter().map(|reference| format!("reference.{}", reference.name)).collect())
-            .unwrap_or_default();
-        if let Some(project) = project {
-            register_references(ctx, project, |_| true)?;
-        }
+    async fn register(&self, ctx: &SessionContext, statement: &Statement, references: &[Reference]) -> Result<()> {
+        register_references(ctx, references, |_| true)?;
+        let references: Vec<String> =
+            references.iter().map(|reference| format!("reference.{}", reference.name)).collect();
         let tables = if statement.reads_catalog() { self.tables().await? } else { statement.tables(&ctx.state()) };
         for name in tables.iter().filter(|name| !references.contains(name)) {
             let Some(table) = self.open(name).await? else { return Err(self.unknown_table(name, &references).await) };
@@ -213,7 +211,7 @@ impl Reader {
     /// # Errors
     /// When the query fails, or a row is not a `T`.
     pub async fn select<T: DeserializeOwned>(&self, sql: &str, values: &Values) -> Result<Vec<T>> {
-        let answer = self.plan(&Statement::parse(sql)?, None, values).await?;
+        let answer = self.plan(&Statement::parse(sql)?, &[], values).await?;
         let batches: Vec<RecordBatch> = answer.frame.collect().await?;
         let mut writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
         writer.write_batches(&batches.iter().collect::<Vec<_>>())?;

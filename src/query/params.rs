@@ -10,7 +10,7 @@ use deltalake::datafusion::scalar::ScalarValue;
 
 use super::{fault, near};
 use crate::contract::type_name;
-use crate::contract::{BadValue, Param, Project, Query};
+use crate::contract::{BadValue, Param, Query, Reference};
 use crate::error::{Error, Result};
 
 /// The values of a statement's parameters.
@@ -40,7 +40,7 @@ impl Values {
     ///
     /// # Errors
     /// Wrong use: a parameter that the query does not have, one that is missing, or a value that it does not take.
-    pub fn of_query(query: &Query, given: &[(String, String)], project: &Project) -> Result<Self> {
+    pub fn of_query(query: &Query, given: &[(String, String)], references: &[Reference]) -> Result<Self> {
         let names: Vec<String> = query.params.iter().map(|param| param.name.clone()).collect();
         if let Some((name, _)) = given.iter().find(|(name, _)| !names.contains(name)) {
             return Err(unknown_param(name, &names).at(&query.name));
@@ -52,7 +52,7 @@ impl Values {
             let text = text.or(param.default.as_ref()).ok_or_else(|| {
                 missing_param(&param.name).hint(format!("--param {}=…: {}", param.name, param.comment)).at(&query.name)
             })?;
-            let value = declared(param, text, project).map_err(|error| error.at(&query.name))?;
+            let value = declared(param, text, references).map_err(|error| error.at(&query.name))?;
             values.insert(param.name.clone(), Value::Typed(value));
         }
         Ok(Self(values))
@@ -105,11 +105,11 @@ fn parameters(plan: &LogicalPlan) -> Result<BTreeMap<String, Option<DataType>>, 
 }
 
 /// The value of a declared parameter.
-fn declared(param: &Param, text: &str, project: &Project) -> Result<ScalarValue> {
-    param.value(&readable(text, &param.data_type), &project.references).map_err(|bad| match bad {
+fn declared(param: &Param, text: &str, references: &[Reference]) -> Result<ScalarValue> {
+    param.value(&readable(text, &param.data_type), references).map_err(|bad| match bad {
         BadValue::NotOfType { expected, .. } => misfit(&param.name, text, &expected).hint(param.comment.clone()),
         BadValue::NotInReference { reference, .. } => {
-            let known = project.reference(&reference).map(|found| found.rows.iter()).into_iter().flatten();
+            let known = references.iter().filter(|known| known.name == reference).flat_map(|found| &found.rows);
             let known: Vec<String> = known.filter_map(|row| row.first()).cloned().collect();
             let message = format!("parameter '{}': '{text}' is not in reference.{reference}", param.name);
             let all = format!("`pipeline query \"SELECT * FROM reference.{reference}\"` lists what it knows");
@@ -157,7 +157,6 @@ fn misfit(name: &str, text: &str, expected: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Reference;
 
     fn query(params: Vec<Param>) -> Query {
         Query { name: "q".to_owned(), pipeline: "p".to_owned(), description: String::new(), sql: String::new(), params }
@@ -168,27 +167,19 @@ mod tests {
         Param { name: name.to_owned(), data_type, reference: None, default, comment: "what it is".to_owned() }
     }
 
-    fn project() -> Project {
+    fn references() -> [Reference; 1] {
         let row = |key: &str, class: &str| vec![key.to_owned(), class.to_owned()];
-        let classes = Reference {
+        [Reference {
             name: "classes".to_owned(),
             pipeline: "p".to_owned(),
             columns: row("spelling", "class"),
             rows: vec![row("covid", "covid19"), row("covid19", "covid19"), row("edema", "edema")],
-        };
-        Project {
-            pipelines: Vec::new(),
-            tables: Vec::new(),
-            references: vec![classes],
-            queries: Vec::new(),
-            files: Default::default(),
-            datasets: Vec::new(),
-        }
+        }]
     }
 
     fn values(params: Vec<Param>, given: &[(&str, &str)]) -> Result<Values> {
         let given: Vec<(String, String)> = given.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Values::of_query(&query(params), &given, &project())
+        Values::of_query(&query(params), &given, &references())
     }
 
     fn value(values: &Values, name: &str) -> ScalarValue {

@@ -28,6 +28,7 @@ fn spec(name: &str) -> TableSpec {
         lookup: Vec::new(),
         sought: Vec::new(),
         unique: Vec::new(),
+        rising: Vec::new(),
         change_feed: false,
     }
 }

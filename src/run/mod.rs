@@ -10,7 +10,7 @@ use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::prelude::SessionContext;
 
 use crate::bronze::database::{self, Databases};
-use crate::contract::{Definition, Project, Source, Stage, Table, TableName};
+use crate::contract::{Definition, Project, Reference, Source, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
 use crate::lake::{Commit, Lake, LakeTable};
@@ -330,7 +330,7 @@ impl Run {
     /// When there is no such reference; a defect.
     pub fn session_with_references(&self, references: &[String]) -> Result<SessionContext> {
         let ctx = engine::session(self.limits)?;
-        register_references(&ctx, &self.project, |name| references.iter().any(|wanted| wanted == name))?;
+        register_references(&ctx, &self.project.references, |name| references.iter().any(|wanted| wanted == name))?;
         Ok(ctx)
     }
 
@@ -350,8 +350,12 @@ impl Run {
 ///
 /// # Errors
 /// When a name is taken; a defect.
-pub fn register_references(ctx: &SessionContext, project: &Project, wanted: impl Fn(&str) -> bool) -> Result<()> {
-    for reference in project.references.iter().filter(|reference| wanted(&reference.name)) {
+pub fn register_references(
+    ctx: &SessionContext,
+    references: &[Reference],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<()> {
+    for reference in references.iter().filter(|reference| wanted(&reference.name)) {
         let batch = reference.batch()?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
         engine::register(ctx, &format!("reference.{}", reference.name), Arc::new(table))?;

@@ -16,14 +16,22 @@ methods AS (
   FROM silver.exam_labels
   GROUP BY exam_id
 ),
+-- Whether an exam has several is asked of all, texts or not: so the texts need not be read for it. A report without text gives
+-- way to any with one, a document to an event.
 texts AS (
-  SELECT exam_id, report_id AS id, COALESCE(report_date, DATE '0001-01-01') AS day, text
+  SELECT
+    exam_id,
+    report_id AS id,
+    CASE WHEN text IS NULL THEN DATE '0000-01-01' ELSE COALESCE(report_date, DATE '0001-01-01') END AS day,
+    text
   FROM silver.reports
-  WHERE text IS NOT NULL
   UNION ALL
-  SELECT exam_id, original_uri AS id, DATE '0000-01-01' AS day, text
+  SELECT
+    exam_id,
+    original_uri AS id,
+    CASE WHEN text IS NULL THEN DATE '0000-01-01' ELSE DATE '0000-01-02' END AS day,
+    text
   FROM silver.report_documents
-  WHERE text IS NOT NULL
 ),
 several AS (
   SELECT exam_id

@@ -21,20 +21,21 @@ wanted AS (
   LEFT JOIN reference.body_parts AS p ON p.spelling = a.spelling
 ),
 sample AS (
-  SELECT e.exam_id, e.body_part, e.label_count, e.image_uri, e.labels
+  SELECT e.exam_id
   FROM silver.exams AS e
   JOIN wanted AS w ON e.body_part = w.body_part
   WHERE e.label_count > $more_than AND e.image_uri IS NOT NULL
   ORDER BY e.exam_id
   LIMIT $limit
 ),
-reports AS (
-  SELECT exam_id, ARRAY_AGG(text ORDER BY report_date, report_id) AS reports
-  FROM silver.reports
-  WHERE text IS NOT NULL AND exam_id IN (SELECT exam_id FROM sample)
-  GROUP BY exam_id
+-- Texts and labels are read for the sample only: most of what is stored is theirs.
+reported AS (
+  SELECT s.exam_id, ARRAY_AGG(r.text ORDER BY r.report_date, r.report_id) FILTER (WHERE r.text IS NOT NULL) AS reports
+  FROM sample AS s
+  LEFT JOIN silver.reports AS r ON s.exam_id = r.exam_id
+  GROUP BY s.exam_id
 )
-SELECT s.exam_id, s.body_part, s.label_count, s.image_uri, r.reports, s.labels
-FROM sample AS s
-LEFT JOIN reports AS r ON s.exam_id = r.exam_id
-ORDER BY s.exam_id
+SELECT e.exam_id, e.body_part, e.label_count, e.image_uri, r.reports, e.labels
+FROM reported AS r
+JOIN silver.exams AS e ON r.exam_id = e.exam_id
+ORDER BY e.exam_id

@@ -70,6 +70,7 @@ pub fn spec() -> TableSpec {
         lookup: vec!["key".to_owned()],
         sought: vec!["key".to_owned()],
         unique: Vec::new(),
+        rising: Vec::new(),
         change_feed: true,
     }
 }
