@@ -189,7 +189,6 @@ fn spec(name: &str, description: &str, columns: Vec<Column>) -> TableSpec {
         statistics: Vec::new(),
         lookup: Vec::new(),
         sought: Vec::new(),
-        unique: Vec::new(),
         rising: Vec::new(),
         change_feed: false,
     }

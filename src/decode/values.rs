@@ -9,7 +9,7 @@ use arrow::array::{
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What was built, in exchange for room for as much again: batches are much alike.
 fn take<T>(values: &mut Vec<T>) -> Vec<T> {
@@ -132,7 +132,16 @@ impl Bytes {
 
     pub fn finish_texts(&mut self) -> Result<ArrayRef> {
         let (offsets, valid) = self.rows.finish();
-        Ok(Arc::new(StringArray::try_new(offsets, self.take_bytes(), valid)?))
+        let bytes = self.take_bytes();
+        let is_text = simdutf8::basic::from_utf8(&bytes).is_ok_and(|all| {
+            offsets.iter().all(|offset| usize::try_from(*offset).is_ok_and(|at| all.is_char_boundary(at)))
+        });
+        if !is_text {
+            return Err(Error::failed("a text that was read is not UTF-8"));
+        }
+        // SAFETY: all bytes are UTF-8, and no offset stands within a character. Arrow's own check of the same takes a tenth of
+        // the time that decoding does.
+        Ok(Arc::new(unsafe { StringArray::new_unchecked(offsets, bytes, valid) }))
     }
 
     pub fn finish_bytes(&mut self) -> Result<ArrayRef> {

@@ -244,7 +244,6 @@ mod tests {
             statistics: Vec::new(),
             lookup: Vec::new(),
             sought: vec!["kind".to_owned()],
-            unique: Vec::new(),
             rising: Vec::new(),
             change_feed: true,
         }

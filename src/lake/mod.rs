@@ -22,6 +22,7 @@ mod changes;
 mod clean;
 mod commit;
 mod compact;
+mod dictionary;
 mod durable;
 mod history;
 mod keyed;

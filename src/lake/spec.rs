@@ -26,8 +26,6 @@ pub struct TableSpec {
     pub lookup: Vec<String>,
     /// Columns with a bloom filter in each data file: those that keys begin with which rows are looked up by.
     pub sought: Vec<String>,
-    /// Columns whose values, taken together, no two rows share.
-    pub unique: Vec<String>,
     /// Columns of whole numbers or times that mostly rise a little from row to row: stored as differences.
     pub rising: Vec<String>,
     /// Changed rows are recorded in the change data feed.
@@ -56,7 +54,6 @@ impl TableSpec {
             statistics: table.statistics.clone(),
             lookup,
             sought,
-            unique: table.key.clone(),
             rising: rising(table),
             change_feed: !matches!(table.definition, Definition::Bronze { .. }),
         }
@@ -77,7 +74,6 @@ impl TableSpec {
             statistics: Vec::new(),
             lookup: Vec::new(),
             sought: Vec::new(),
-            unique: Vec::new(),
             rising: Vec::new(),
             change_feed: false,
         }

@@ -11,7 +11,7 @@ use deltalake::parquet::basic::{Compression, Encoding, ZstdLevel};
 use deltalake::parquet::file::properties::{EnabledStatistics, WriterProperties};
 use deltalake::parquet::schema::types::ColumnPath;
 
-use super::{LakeTable, Store, TableSpec};
+use super::{LakeTable, Store, TableSpec, dictionary};
 use crate::error::{Place, Result};
 
 /// Rows and bytes of a row group: small enough that a few open files stay within memory, that tasks which take one after the
@@ -30,9 +30,20 @@ const ROWS_OF_A_RUN: usize = 128;
 /// A bloom filter's chance of a wrong yes: an increment asks for thousands of keys, and one wrong yes reads a row group.
 const BLOOM_FPP: f64 = 1e-4;
 
+/// What a data file is written to, and how.
+struct Target {
+    store: Store,
+    properties: WriterProperties,
+    /// The columns that have statistics in the log; the first ones without.
+    statistics: Option<Vec<String>>,
+    folder: String,
+}
+
 /// Writes one data file.
 pub struct FileWriter {
-    writer: PartitionWriter,
+    target: Target,
+    /// Once there are rows.
+    writer: Option<PartitionWriter>,
     schema: SchemaRef,
     rows: usize,
     bytes: usize,
@@ -69,17 +80,8 @@ impl FileWriter {
         statistics: Option<Vec<String>>,
         prefix: &str,
     ) -> Result<Self> {
-        let config = PartitionWriterConfig::try_new(
-            schema.clone(),
-            Default::default(),
-            Some(properties),
-            None,
-            None,
-            None,
-            Some(deltalake::Path::from(prefix)),
-        )?;
-        let writer = PartitionWriter::try_with_config(store, config, Default::default(), statistics)?;
-        Ok(Self { writer, schema, rows: 0, bytes: 0 })
+        let target = Target { store, properties, statistics, folder: prefix.to_owned() };
+        Ok(Self { target, writer: None, schema, rows: 0, bytes: 0 })
     }
 
     /// Writes rows; their columns must be those of the file, in its order, whatever the schema says of nulls.
@@ -90,7 +92,11 @@ impl FileWriter {
         let batch = RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec())?;
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
-        Ok(self.writer.write(&batch).await?)
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => self.writer.insert(self.target.begin(&batch)?),
+        };
+        Ok(writer.write(&batch).await?)
     }
 
     /// Writes the rows for which `keep` holds, see [`FileWriter::write`].
@@ -122,7 +128,26 @@ impl FileWriter {
     /// # Errors
     /// When storage fails.
     pub async fn close(self) -> Result<Option<Add>> {
-        Ok(self.writer.close().await?.pop())
+        match self.writer {
+            Some(writer) => Ok(writer.close().await?.pop()),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Target {
+    fn begin(&self, first: &RecordBatch) -> Result<PartitionWriter> {
+        let config = PartitionWriterConfig::try_new(
+            first.schema(),
+            Default::default(),
+            Some(dictionary::fit(self.properties.clone(), first)?),
+            None,
+            None,
+            None,
+            Some(deltalake::Path::from(self.folder.as_str())),
+        )?;
+        let statistics = self.statistics.clone();
+        Ok(PartitionWriter::try_with_config(self.store.clone(), config, Default::default(), statistics)?)
     }
 }
 
@@ -209,9 +234,6 @@ fn properties(spec: &TableSpec) -> Result<WriterProperties> {
         let path = ColumnPath::from(column.as_str());
         builder = builder.set_column_dictionary_enabled(path.clone(), false);
         builder = builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-    }
-    if let [column] = &spec.unique[..] {
-        builder = builder.set_column_dictionary_enabled(ColumnPath::from(column.as_str()), false);
     }
     Ok(builder.build())
 }

@@ -227,7 +227,6 @@ mod tests {
             statistics: Vec::new(),
             lookup: Vec::new(),
             sought: Vec::new(),
-            unique: Vec::new(),
             rising: Vec::new(),
             change_feed: false,
         }

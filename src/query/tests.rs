@@ -27,7 +27,6 @@ fn spec(name: &str) -> TableSpec {
         statistics: vec!["id".to_owned()],
         lookup: Vec::new(),
         sought: Vec::new(),
-        unique: Vec::new(),
         rising: Vec::new(),
         change_feed: false,
     }

@@ -22,7 +22,6 @@ fn spec(name: &str) -> TableSpec {
         statistics: Vec::new(),
         lookup: Vec::new(),
         sought: Vec::new(),
-        unique: Vec::new(),
         rising: Vec::new(),
         change_feed: false,
     }

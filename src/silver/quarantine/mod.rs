@@ -69,7 +69,6 @@ pub fn spec() -> TableSpec {
         statistics: vec!["table".to_owned(), "_batch".to_owned()],
         lookup: vec!["key".to_owned()],
         sought: vec!["key".to_owned()],
-        unique: Vec::new(),
         rising: Vec::new(),
         change_feed: true,
     }
