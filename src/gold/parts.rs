@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, SchemaRef};
+use deltalake::datafusion::common::hash_utils::{RandomState, create_hashes};
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::logical_expr::{ColumnarValue, Expr, Volatility, cast, create_udf};
 use deltalake::datafusion::prelude::SessionContext;
@@ -19,7 +20,7 @@ use super::output::{self, Written};
 use crate::contract::{KeyedInput, Table};
 use crate::engine;
 use crate::error::{Error, Place, Result};
-use crate::lake::{KeySet, LakeTable, TableSpec, hash_keys};
+use crate::lake::{KeySet, LakeTable, TableSpec};
 use crate::run::Run;
 use crate::silver::quarantine::Replace;
 use crate::transform::Transform;
@@ -29,6 +30,10 @@ use crate::transform::Transform;
 const STEP: u64 = 4;
 /// The smallest part, as a share of all keys: what does not fit then is a single key.
 const SMALLEST: u64 = 4096;
+
+/// Of the hash that parts keys. The engine's own, by which it divides rows among tasks, has another, or all keys of a part
+/// would go to the same few.
+const SEED: u64 = 0x006d_6564_616c_6861;
 
 /// The rows that are to be computed.
 pub(super) struct Parts<'a> {
@@ -65,7 +70,13 @@ impl Parts<'_> {
     /// fails.
     pub async fn compute(&self, replace: &Replace) -> Result<Written> {
         let (mut open, mut written) = (vec![Part { index: 0, of: 1 }], None::<Written>);
+        // How many parts there must be: what was too large once is not tried again with other keys.
+        let mut fewest = 1;
         while let Some(part) = open.pop() {
+            if part.of < fewest {
+                open.extend(part.split());
+                continue;
+            }
             let replace = if written.is_none() { replace } else { &Replace::Nothing };
             match self.compute_part(part, replace).await {
                 Ok(more) => {
@@ -76,7 +87,8 @@ impl Parts<'_> {
                 }
                 Err(error) if error.is_out_of_memory() && part.of < SMALLEST => {
                     tracing::info!(table = %self.table.name, part.of, "a part of the keys does not fit into memory");
-                    open.extend(part.split());
+                    fewest = part.of * STEP;
+                    open.push(part);
                 }
                 Err(error) if error.is_out_of_memory() => return Err(error.or_hint("give it more --memory")),
                 Err(error) => return Err(error),
@@ -127,8 +139,15 @@ impl Part {
         (0..STEP).map(move |step| Self { index: self.index + step * self.of, of: self.of * STEP })
     }
 
-    fn has(self, hash: u128) -> bool {
-        hash % u128::from(self.of) == u128::from(self.index)
+    fn has(self, hash: u64) -> bool {
+        hash % self.of == self.index
+    }
+
+    /// Which rows have a key of the part.
+    fn among(self, key: &[ArrayRef]) -> Result<BooleanArray, DataFusionError> {
+        let mut hashes = vec![0; key.first().map_or(0, |column| column.len())];
+        create_hashes(key, &RandomState::with_seed(SEED), &mut hashes)?;
+        Ok(hashes.into_iter().map(|hash| Some(self.has(hash))).collect())
     }
 
     /// Those of some keys that are of the part.
@@ -136,8 +155,7 @@ impl Part {
         if self.of == 1 {
             return Ok(keys.clone());
         }
-        let of_part = hash_keys(keys.rows.columns())?.into_iter().map(|hash| Some(self.has(hash)));
-        let rows = filter_record_batch(&keys.rows, &of_part.collect::<BooleanArray>())?;
+        let rows = filter_record_batch(&keys.rows, &self.among(keys.rows.columns())?)?;
         let mut set = KeySet::default();
         set.add(rows.columns())?;
         Ok(ChangedKeys { rows, set: Arc::new(set) })
@@ -148,10 +166,7 @@ impl Part {
         let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
         let key = key.iter().zip(&types).map(|(expr, data_type)| cast(expr.clone(), data_type.clone())).collect();
         let hash = move |columns: &[ColumnarValue]| {
-            let columns = ColumnarValue::values_to_arrays(columns)?;
-            let hashes = hash_keys(&columns).map_err(|error| DataFusionError::External(Box::new(error)))?;
-            let of_part = hashes.into_iter().map(|hash| Some(self.has(hash)));
-            Ok(ColumnarValue::Array(Arc::new(of_part.collect::<BooleanArray>())))
+            Ok(ColumnarValue::Array(Arc::new(self.among(&ColumnarValue::values_to_arrays(columns)?)?)))
         };
         create_udf("_is_of_part", types, DataType::Boolean, Volatility::Immutable, Arc::new(hash)).call(key)
     }

@@ -116,7 +116,9 @@ async fn write(run: &Run, table: &Table, work: Work) -> Result<TableReport> {
     let Work { mut target, bronze, part, why, replace, seen } = work;
     let anew = why != Why::NewInput && why != Why::Retry;
     let spec = TableSpec::of(table);
-    let upsert = Upsert::new(&target, &spec, &table.key, sequence.as_deref());
+    let records: u64 = part.files(&bronze)?.iter().filter_map(|file| file.rows).sum();
+    let expected = usize::try_from(records).unwrap_or(usize::MAX);
+    let upsert = Upsert::new(&target, &spec, &table.key, sequence.as_deref(), expected);
     let mut positions = positions(table, &bronze, seen.unwrap_or_default()).await?;
     if seen.is_none() {
         positions.remove(&bronze.name);

@@ -46,7 +46,18 @@ pub struct Contest {
     losers: HashMap<u32, Vec<u32>>,
 }
 
+/// Keys that room is made for at once: for more records there may be far fewer keys.
+const MOST_EXPECTED: usize = 1 << 19;
+
 impl Contest {
+    /// A contest in which so many rows are expected to enter, if not more.
+    pub fn expecting(rows: usize) -> Self {
+        Self {
+            best: HashMap::with_capacity_and_hasher(rows.min(MOST_EXPECTED), OfHashes::default()),
+            ..Self::default()
+        }
+    }
+
     /// Enters a row of this run.
     pub fn enter(&mut self, key: u128, rank: Rank, place: Place) {
         match self.best.entry(key) {

@@ -28,6 +28,21 @@ pub enum Part {
     Places(Places),
 }
 
+impl Part {
+    /// The data files of a bronze table that may hold some of them.
+    ///
+    /// # Errors
+    /// When the table's snapshot is not loaded.
+    pub fn files(&self, bronze: &LakeTable) -> Result<Vec<DataFile>> {
+        let after = match self {
+            Self::After(batch) => *batch,
+            Self::Places(places) => places.first_batch() - 1,
+        };
+        let newer = |file: &DataFile| file.max_integer("_batch").is_none_or(|batch| batch > after);
+        Ok(bronze.files()?.into_iter().filter(newer).collect())
+    }
+}
+
 /// What of a bronze table is to be read, and where unreadable records go.
 pub struct Records {
     bronze: LakeTable,
@@ -57,13 +72,7 @@ impl Records {
         part: Part,
         quarantine: SharedQuarantine,
     ) -> Result<Arc<Self>> {
-        let after = match &part {
-            Part::After(batch) => *batch,
-            Part::Places(places) => places.first_batch() - 1,
-        };
-        let newer = |file: &DataFile| file.max_integer("_batch").is_none_or(|batch| batch > after);
-        let files: Vec<DataFile> = bronze.files()?.into_iter().filter(newer).collect();
-        let work = row_groups(&bronze, &files).await?.into();
+        let work = row_groups(&bronze, &part.files(&bronze)?).await?.into();
         let (schema, stored) = (record_schema(payload, is_database), stored_schema(is_database));
         let (payload, work) = (payload.clone(), Mutex::new(work));
         Ok(Arc::new(Self { bronze, payload, part, work, quarantine, schema, stored }))

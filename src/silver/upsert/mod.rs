@@ -73,14 +73,14 @@ pub struct Upserted {
 }
 
 impl Upsert {
-    /// An upsert into a table by the columns of `key`.
-    pub fn new(table: &LakeTable, spec: &TableSpec, key: &[String], sequence: Option<&str>) -> Arc<Self> {
+    /// An upsert of about so many rows into a table by the columns of `key`.
+    pub fn new(table: &LakeTable, spec: &TableSpec, key: &[String], sequence: Option<&str>, rows: usize) -> Arc<Self> {
         Arc::new(Self {
             table: table.clone(),
             spec: spec.clone(),
             key: key.to_vec(),
             sequence: sequence.map(str::to_owned),
-            state: Mutex::default(),
+            state: Mutex::new(State { contest: Contest::expecting(rows), ..State::default() }),
         })
     }
 
