@@ -19,6 +19,8 @@ use crate::error::{Place, Result};
 /// than 64 KiB.
 const ROW_GROUP_ROWS: usize = 24 * 1024;
 const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of a page, before it is compressed: it stays in a processor's cache until it is.
+const PAGE_BYTES: usize = 256 * 1024;
 /// Rows of a data file, after which the next one begins.
 const FILE_ROWS: usize = 1024 * 1024;
 /// Bytes on disk that a data file should have: what is rewritten together.
@@ -220,6 +222,7 @@ fn properties(spec: &TableSpec) -> Result<WriterProperties> {
     let mut builder = WriterProperties::builder()
         .set_compression(zstd()?)
         .set_statistics_enabled(EnabledStatistics::None)
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
     for column in spec.lookup.iter().chain(&spec.sought).chain(&spec.statistics) {

@@ -214,7 +214,9 @@ impl Upsert {
         let dead: Vec<u32> =
             late.iter().map(|row| row - written.left_out.partition_point(|left_out| left_out < row) as u32).collect();
         let file = self.table.shrink(&self.spec, file, &dead).await?;
-        Ok(Some(Written { number: written.number, left_out: losers, file }))
+        let mut left_out = [written.left_out, late].concat();
+        left_out.sort_unstable();
+        Ok(Some(Written { number: written.number, left_out, file }))
     }
 
     /// The rows of a new file, as inserts and updates.
