@@ -1,11 +1,12 @@
 //! A table's SQL, planned over its inputs, with its expectations: a stream of rows that are judged as they come.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{and, filter_record_batch, not};
 use deltalake::datafusion::common::DFSchema;
-use deltalake::datafusion::common::tree_node::{Transformed, TreeNode};
+use deltalake::datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use deltalake::datafusion::dataframe::DataFrame;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::execution::SendableRecordBatchStream;
@@ -135,6 +136,25 @@ impl Transform {
     /// When the plan cannot be executed.
     pub async fn execute(&self) -> Result<Vec<SendableRecordBatchStream>> {
         self.frame.clone().execute_stream_partitioned().await.at(&self.judge.table)
+    }
+
+    /// The columns that it reads, a table.
+    ///
+    /// # Errors
+    /// When the plan cannot be optimised.
+    pub fn columns_read(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let plan = self.frame.clone().into_optimized_plan().at(&self.judge.table)?;
+        let mut read: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        plan.apply(|plan| {
+            if let LogicalPlan::TableScan(scan) = plan {
+                let columns = read.entry(scan.table_name.to_string()).or_default();
+                columns.extend(scan.projected_schema.fields().iter().map(|field| field.name().clone()));
+                let filtered = scan.filters.iter().flat_map(Expr::column_refs);
+                columns.extend(filtered.map(|column| column.name.clone()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(read)
     }
 
     /// What tells its rows apart.

@@ -99,7 +99,10 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// Computes all rows and replaces the table's.
     async fn replace_all(&mut self, why: Why) -> Result<TableReport> {
-        let written = self.parts(None).compute(&Replace::All).await?;
+        let written = match counts::count_all(self).await? {
+            Some(counted) => counted,
+            None => self.parts(None).compute(&Replace::All).await?,
+        };
         replace_all(self.run, self.table, self.target, self.spec, self.inputs, why, written).await
     }
 
@@ -130,7 +133,8 @@ impl Work<'_> {
         Ok(report)
     }
 
-    fn parts<'a>(&'a self, keys: Option<&'a ChangedKeys>) -> Parts<'a> {
+    /// How the table is computed for some keys, or for all.
+    pub fn parts<'a>(&'a self, keys: Option<&'a ChangedKeys>) -> Parts<'a> {
         let Self { run, table, replace_by, keyed, spec, inputs, .. } = *self;
         Parts { run, table, replace_by, keyed, target: self.target, spec, inputs, keys }
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Field, Int64Type, Schema};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::functions_aggregate::sum::sum;
 use deltalake::datafusion::logical_expr::{Expr, ident};
@@ -18,6 +18,7 @@ use super::by_key::{Work, seen};
 use super::held::Held;
 use super::keys::{self, ChangedKeys, rows_of_keys};
 use super::output::{self, Written};
+use super::parts::Parts;
 use crate::contract::{Counts, KeyedInput};
 use crate::engine;
 use crate::error::{Place, Result};
@@ -28,6 +29,10 @@ use crate::transform::Transform;
 /// How many values may have changed, and how many rows the table may hold of the keys: beyond, counting all costs less.
 const MOST_CHANGED: usize = 16 * 1024;
 const MOST_ROWS: usize = 1024 * 1024;
+/// Bytes that a counted value takes: where the values of all rows may take more than memory, they are counted part by part.
+const BYTES_OF_VALUE: u64 = 128;
+/// How many times as much as its rows the engine holds to count them.
+const COST: usize = 4;
 
 /// Writes the table's rows of the keys that changed, `held` as they are, with what changed added; `None` where that cannot
 /// be done, and they have to be computed anew.
@@ -37,19 +42,62 @@ const MOST_ROWS: usize = 1024 * 1024;
 #[tracing::instrument(level = "trace", skip_all, name = "add_counts", fields(table = %work.table.name))]
 pub(super) async fn add(work: &Work<'_>, held: &Held) -> Result<Option<Written>> {
     let Some(counts) = work.table.counts().filter(|_| held.row_count() <= MOST_ROWS) else { return Ok(None) };
-    let inputs = counts.inputs.iter().filter_map(|keyed| work.input(&keyed.table)).cloned().collect::<Vec<_>>();
-    let Some((before, after)) = count_changed(work, counts, &inputs).await? else { return Ok(None) };
+    let Some((before, after)) = count_changed(work, counts, &inputs_of(work, counts)).await? else { return Ok(None) };
     let held = held.rows(work.target).await?;
     let ctx = engine::session(work.run.limits)?;
-    let rows = sums(work, counts, &ctx, [held, after, before]).await.at(&work.table.name)?;
+    let rows = sums(work, counts, &ctx, [held, after].concat(), before).await.at(&work.table.name)?;
     // A group of which nothing is left may have rows still, of which nothing is counted.
     if rows.iter().any(|batch| has_none(batch, &counts.columns)) {
         return Ok(None);
     }
-    let transform = Transform::of(work.table, frame(work, &ctx, rows)?)?;
-    let written = output::write(work.run, &transform, work.target, work.spec, &Replace::Nothing).await?;
+    let written = write(work, &ctx, rows, &Replace::Nothing).await?;
     // A group that is set aside is not held, so that its counts are not known.
     if written.counts.passed < written.counts.input { Ok(None) } else { written.judged().map(Some) }
+}
+
+/// Counts all rows of inputs that have many, a part of the counted values after the other: what the engine counts once it
+/// holds, and does not put on disk. `None` where there are few rows, or too many groups to be added up.
+///
+/// # Errors
+/// As [`add`].
+#[tracing::instrument(level = "trace", skip_all, name = "count_all", fields(table = %work.table.name))]
+pub(super) async fn count_all(work: &Work<'_>) -> Result<Option<Written>> {
+    let Some(counts) = work.table.counts() else { return Ok(None) };
+    let inputs = inputs_of(work, counts);
+    let rows = inputs.iter().map(LakeTable::row_count).sum::<Result<u64>>()?;
+    if rows.saturating_mul(BYTES_OF_VALUE) <= work.run.limits.memory as u64 {
+        return Ok(None);
+    }
+    tracing::info!(table = %work.table.name, rows, "they are counted part by part");
+    let parts = Parts { keyed: &counts.inputs, inputs: &inputs, ..work.parts(None) };
+    let divided = parts.divide(&schema_of(counts)).await.at(&work.table.name)?;
+    let (mut counted, mut groups) = (Vec::new(), 0);
+    for portion in divided.portions(work.run.limits.memory / COST) {
+        let of_portion = rows_of_sql(work, &parts.session(Some((&divided, &portion))).await?).await?;
+        groups += of_portion.iter().map(RecordBatch::num_rows).sum::<usize>();
+        if groups > MOST_ROWS {
+            return Ok(None);
+        }
+        counted.extend(of_portion);
+    }
+    let ctx = engine::session(work.run.limits)?;
+    let rows = sums(work, counts, &ctx, counted, Vec::new()).await.at(&work.table.name)?;
+    write(work, &ctx, rows, &Replace::All).await?.judged().map(Some)
+}
+
+/// The inputs in the order of what is counted of them.
+fn inputs_of(work: &Work<'_>, counts: &Counts) -> Vec<LakeTable> {
+    counts.inputs.iter().filter_map(|keyed| work.input(&keyed.table)).cloned().collect()
+}
+
+/// A column for what is counted.
+fn schema_of(counts: &Counts) -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("counted", counts.data_type.clone(), true)]))
+}
+
+async fn write(work: &Work<'_>, ctx: &SessionContext, rows: Vec<RecordBatch>, replace: &Replace) -> Result<Written> {
+    let transform = Transform::of(work.table, frame(work, ctx, rows)?)?;
+    output::write(work.run, &transform, work.target, work.spec, replace).await
 }
 
 /// What is counted of the values whose rows changed: in the versions of the inputs that the table has seen, and now.
@@ -59,7 +107,7 @@ async fn count_changed(
     inputs: &[LakeTable],
 ) -> Result<Option<(Vec<RecordBatch>, Vec<RecordBatch>)>> {
     let ctx = work.run.session_with_references(&[])?;
-    let schema = Arc::new(Schema::new(vec![Field::new("counted", counts.data_type.clone(), true)]));
+    let schema = schema_of(counts);
     let seen = seen(work.target, &counts.inputs, inputs).await?;
     let changed = match keys::changed(&ctx, work.table, &schema, &seen).await? {
         Some(changed) if changed.set.len() <= MOST_CHANGED => changed,
@@ -92,23 +140,29 @@ async fn count(
     for (keyed, input) in keyed.iter().zip(inputs) {
         engine::register(&ctx, &input.name, rows_of_keys(&ctx, input, keyed, changed).await?)?;
     }
+    rows_of_sql(work, &ctx).await
+}
+
+/// The rows that the table's SQL gives.
+async fn rows_of_sql(work: &Work<'_>, ctx: &SessionContext) -> Result<Vec<RecordBatch>> {
     let rows = ctx.sql(work.table.sql().unwrap_or_default()).await.at(&work.table.name)?;
     let columns: Vec<&str> = work.table.columns.iter().map(|column| column.name.as_str()).collect();
     rows.select_columns(&columns)?.collect().await.at(&work.table.name)
 }
 
-/// The groups of some rows with the sums of their counts; those of the last rows are taken away.
+/// The groups of some rows with the sums of their counts, from which those of others are taken away.
 async fn sums(
     work: &Work<'_>,
     counts: &Counts,
     ctx: &SessionContext,
-    [held, after, before]: [Vec<RecordBatch>; 3],
+    added: Vec<RecordBatch>,
+    taken: Vec<RecordBatch>,
 ) -> Result<Vec<RecordBatch>> {
     let is_count = |name: &str| counts.columns.iter().any(|count| count == name);
     let names: Vec<&str> = work.table.columns.iter().map(|column| column.name.as_str()).collect();
     let negative = names.iter().map(|name| if is_count(name) { (-ident(*name)).alias(*name) } else { ident(*name) });
-    let before = frame(work, ctx, before)?.select(negative.collect::<Vec<_>>())?;
-    let all = frame(work, ctx, held)?.union(frame(work, ctx, after)?)?.union(before)?;
+    let taken = frame(work, ctx, taken)?.select(negative.collect::<Vec<_>>())?;
+    let all = frame(work, ctx, added)?.union(taken)?;
     let (sums, groups): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| is_count(name));
     let sums: Vec<Expr> = sums.into_iter().map(|name| sum(ident(name)).alias(name)).collect();
     let summed = all.aggregate(groups.into_iter().map(ident).collect(), sums)?;

@@ -3,6 +3,7 @@
 
 pub mod by_key;
 mod counts;
+mod divided;
 mod held;
 pub(crate) mod keys;
 pub(crate) mod output;

@@ -1,39 +1,28 @@
-//! The rows of a `by_key` table, computed in as many parts of its keys as memory asks for.
+//! The rows of a `by_key` table, computed in as many portions of its keys as memory asks for.
 //!
 //! The SQL may collect whatever it likes, lists of texts or a join's side, and not all of that can go to disk. But what
 //! it gives for some keys depends on the input rows of those keys alone, so that any set of keys can be computed apart
-//! from the others. Nothing says beforehand how much the SQL will collect: all keys are tried at once, and what turns
-//! out to be too large for the engine's memory is taken in smaller parts. They are committed together.
+//! from the others. Nothing says beforehand how much the SQL will collect: all keys are tried at once, and where that is too
+//! much for the engine's memory, what the SQL reads is divided by key onto disk ([`Divided`]), and computed portion by portion.
+//! They are committed together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, SchemaRef};
-use deltalake::datafusion::common::hash_utils::{RandomState, create_hashes};
-use deltalake::datafusion::error::DataFusionError;
-use deltalake::datafusion::logical_expr::{ColumnarValue, Expr, Volatility, cast, create_udf};
+use arrow::datatypes::SchemaRef;
+use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::prelude::SessionContext;
 
+use super::divided::{Divided, Portion};
 use super::keys::{ChangedKeys, key_schema, rows_of_keys};
 use super::output::{self, Written};
 use crate::contract::{KeyedInput, Table};
 use crate::engine;
 use crate::error::{Error, Place, Result};
-use crate::lake::{KeySet, LakeTable, TableSpec};
+use crate::lake::{LakeTable, TableSpec};
 use crate::run::Run;
 use crate::silver::quarantine::Replace;
 use crate::transform::Transform;
-
-/// How many parts one becomes that was too large. Memory mostly ends early in an attempt, so that few large steps cost
-/// less than many small ones.
-const STEP: u64 = 4;
-/// The smallest part, as a share of all keys: what does not fit then is a single key.
-const SMALLEST: u64 = 4096;
-
-/// Of the hash that parts keys. The engine's own, by which it divides rows among tasks, has another, or all keys of a part
-/// would go to the same few.
-const SEED: u64 = 0x006d_6564_616c_6861;
 
 /// The rows that are to be computed.
 pub(super) struct Parts<'a> {
@@ -55,13 +44,6 @@ pub(super) struct Parts<'a> {
     pub keys: Option<&'a ChangedKeys>,
 }
 
-/// Those keys whose hash has a remainder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Part {
-    index: u64,
-    of: u64,
-}
-
 impl Parts<'_> {
     /// Computes the rows and writes them; `replace` says which rows of the quarantine give way to those set aside now.
     ///
@@ -69,121 +51,91 @@ impl Parts<'_> {
     /// When the rows of a single key do not fit into memory, an expectation of severity `fail` does not hold, or storage
     /// fails.
     pub async fn compute(&self, replace: &Replace) -> Result<Written> {
-        let (mut open, mut written) = (vec![Part { index: 0, of: 1 }], None::<Written>);
-        // How many parts there must be: what was too large once is not tried again with other keys.
-        let mut fewest = 1;
-        while let Some(part) = open.pop() {
-            if part.of < fewest {
-                open.extend(part.split());
-                continue;
-            }
+        match self.compute_some(None, replace).await {
+            Err(error) if error.is_out_of_memory() => self.compute_in_portions(replace).await,
+            written => written?.judged(),
+        }
+    }
+
+    async fn compute_in_portions(&self, replace: &Replace) -> Result<Written> {
+        tracing::info!(table = %self.table.name, "not all keys fit into memory at once");
+        let divided = self.divide(&key_schema(self.table, self.replace_by)).await.at(&self.table.name)?;
+        let (mut open, mut written) = (divided.portions(self.run.limits.memory), None::<Written>);
+        while let Some(portion) = open.pop() {
             let replace = if written.is_none() { replace } else { &Replace::Nothing };
-            match self.compute_part(part, replace).await {
+            match self.compute_some(Some((&divided, &portion)), replace).await {
                 Ok(more) => {
                     written = Some(match written {
                         Some(before) => before.and(more),
                         None => more,
                     });
                 }
-                Err(error) if error.is_out_of_memory() && part.of < SMALLEST => {
-                    tracing::info!(table = %self.table.name, part.of, "a part of the keys does not fit into memory");
-                    fewest = part.of * STEP;
-                    open.push(part);
-                }
-                Err(error) if error.is_out_of_memory() => return Err(error.or_hint("give it more --memory")),
+                Err(error) if error.is_out_of_memory() => match portion.split() {
+                    Some(smaller) => open.extend(smaller),
+                    None => return Err(error.or_hint("give it more --memory")),
+                },
                 Err(error) => return Err(error),
             }
         }
         written.ok_or_else(|| Error::failed(format!("{}: nothing was computed", self.table.name)))?.judged()
     }
 
-    /// Runs the SQL over the input rows of a part of the keys, in a session of its own.
-    async fn compute_part(&self, part: Part, replace: &Replace) -> Result<Written> {
-        let ctx = self.run.session_with_references(self.table.references())?;
-        let schema = key_schema(self.table, self.replace_by);
-        let keys = self.keys.map(|keys| part.keys_of(keys)).transpose()?;
-        for (keyed, input) in self.keyed.iter().zip(self.inputs) {
-            register(&ctx, keyed, input, part, &schema, keys.as_ref()).await.at(&self.table.name)?;
-        }
-        let transform = Transform::plan(&ctx, self.table, &[], None).await?;
+    /// Runs the SQL over the input rows of a portion of the keys, or of all of them, in a session of its own.
+    async fn compute_some(&self, portion: Option<(&Divided, &Portion)>, replace: &Replace) -> Result<Written> {
+        let transform = Transform::plan(&self.session(portion).await?, self.table, &[], None).await?;
         output::write(self.run, &transform, self.target, self.spec, replace).await
     }
-}
 
-/// Registers an input as if it held only the rows of some keys; one that is broadcast is registered whole.
-async fn register(
-    ctx: &SessionContext,
-    keyed: &KeyedInput,
-    input: &LakeTable,
-    part: Part,
-    schema: &SchemaRef,
-    keys: Option<&ChangedKeys>,
-) -> Result<()> {
-    let rows = match keys {
-        Some(keys) => rows_of_keys(ctx, input, keyed, keys).await?,
-        None => {
-            let all = input.provider(ctx).await?;
-            if keyed.is_broadcast() || part.of == 1 {
-                all
-            } else {
-                ctx.read_table(all)?.filter(part.holds(&keyed.key, schema))?.into_view()
-            }
+    /// A session that has the input rows of a portion of the keys, or of all of them.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub async fn session(&self, portion: Option<(&Divided, &Portion)>) -> Result<SessionContext> {
+        let ctx = self.run.session_with_references(self.table.references())?;
+        for (keyed, input) in self.keyed.iter().zip(self.inputs) {
+            let divided = match portion {
+                Some((divided, portion)) => divided.rows(&ctx, &input.name, portion).at(&self.table.name)?,
+                None => None,
+            };
+            let rows = match divided {
+                Some(rows) => rows,
+                None => self.rows(&ctx, keyed, input).await.at(&self.table.name)?,
+            };
+            engine::register(&ctx, &input.name, rows)?;
         }
-    };
-    engine::register(ctx, &input.name, rows)
-}
-
-impl Part {
-    /// Smaller parts that are the same together.
-    fn split(self) -> impl Iterator<Item = Self> {
-        (0..STEP).map(move |step| Self { index: self.index + step * self.of, of: self.of * STEP })
+        Ok(ctx)
     }
 
-    fn has(self, hash: u64) -> bool {
-        hash % self.of == self.index
-    }
-
-    /// Which rows have a key of the part.
-    fn among(self, key: &[ArrayRef]) -> Result<BooleanArray, DataFusionError> {
-        let mut hashes = vec![0; key.first().map_or(0, |column| column.len())];
-        create_hashes(key, &RandomState::with_seed(SEED), &mut hashes)?;
-        Ok(hashes.into_iter().map(|hash| Some(self.has(hash))).collect())
-    }
-
-    /// Those of some keys that are of the part.
-    fn keys_of(self, keys: &ChangedKeys) -> Result<ChangedKeys> {
-        if self.of == 1 {
-            return Ok(keys.clone());
+    /// The rows of an input that the wanted keys depend on.
+    async fn rows(
+        &self,
+        ctx: &SessionContext,
+        keyed: &KeyedInput,
+        input: &LakeTable,
+    ) -> Result<Arc<dyn TableProvider>> {
+        match self.keys {
+            Some(keys) => rows_of_keys(ctx, input, keyed, keys).await,
+            None => input.provider(ctx).await,
         }
-        let rows = filter_record_batch(&keys.rows, &self.among(keys.rows.columns())?)?;
-        let mut set = KeySet::default();
-        set.add(rows.columns())?;
-        Ok(ChangedKeys { rows, set: Arc::new(set) })
     }
 
-    /// The condition that a row's key is of the part. Keys are compared as the table stores them.
-    fn holds(self, key: &[Expr], schema: &SchemaRef) -> Expr {
-        let types: Vec<DataType> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
-        let key = key.iter().zip(&types).map(|(expr, data_type)| cast(expr.clone(), data_type.clone())).collect();
-        let hash = move |columns: &[ColumnarValue]| {
-            Ok(ColumnarValue::Array(Arc::new(self.among(&ColumnarValue::values_to_arrays(columns)?)?)))
-        };
-        create_udf("_is_of_part", types, DataType::Boolean, Volatility::Immutable, Arc::new(hash)).call(key)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_of_a_part_have_each_of_its_keys_once() {
-        let part = Part { index: 3, of: 4 };
-        let parts: Vec<Part> = part.split().flat_map(Part::split).collect();
-        assert_eq!(parts.len(), 16);
-        for hash in 0..1000 {
-            let of = parts.iter().filter(|part| part.has(hash)).count();
-            assert_eq!(of, usize::from(part.has(hash)), "{hash}");
+    /// Divides by key, with parts of these types, what the SQL reads of the inputs. Those that are broadcast are the same for
+    /// all keys.
+    ///
+    /// # Errors
+    /// When the rows cannot be read, or there is no room for them.
+    pub async fn divide(&self, types: &SchemaRef) -> Result<Divided> {
+        let ctx = self.session(None).await?;
+        let read = Transform::plan(&ctx, self.table, &[], None).await?.columns_read()?;
+        let mut divided = Divided::default();
+        for (keyed, input) in self.keyed.iter().zip(self.inputs).filter(|(keyed, _)| !keyed.is_broadcast()) {
+            let of_key = keyed.key.iter().flat_map(|part| part.column_refs()).map(|column| column.name.as_str());
+            let mut columns: BTreeSet<&str> = of_key.collect();
+            columns.extend(read.get(&input.name).into_iter().flatten().map(String::as_str));
+            let rows = ctx.table(input.name.as_str()).await?;
+            let rows = rows.select_columns(&columns.into_iter().collect::<Vec<_>>())?;
+            divided.add(&ctx, &input.name, rows, &keyed.key, types).await?;
         }
+        Ok(divided)
     }
 }

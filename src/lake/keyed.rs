@@ -45,8 +45,15 @@ impl RowKey {
     /// # Errors
     /// When an expression does not fit the table.
     pub fn new(ctx: &SessionContext, table: &LakeTable, key: &[Expr], types: &SchemaRef) -> Result<Self> {
+        Self::of_columns(ctx, &without_comments(table.schema()), key, types)
+    }
+
+    /// The same of rows with these columns.
+    ///
+    /// # Errors
+    /// When an expression does not fit them.
+    pub fn of_columns(ctx: &SessionContext, plain: &SchemaRef, key: &[Expr], types: &SchemaRef) -> Result<Self> {
         let named: Vec<_> = key.iter().flat_map(Expr::column_refs).map(|column| column.name.clone()).collect();
-        let plain = without_comments(table.schema());
         let columns = plain.fields().iter().filter(|field| named.contains(field.name()));
         let columns = Schema::new(columns.map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>());
         let of_columns = DFSchema::try_from(columns.clone())?;

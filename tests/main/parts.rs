@@ -137,11 +137,11 @@ fn ward() -> Sandbox {
     sandbox
 }
 
-/// A run within little memory: how often it says that a part does not fit.
+/// A run within little memory: how often it says that not all keys of a table fit.
 fn run_in_little(sandbox: &Sandbox) -> usize {
     let memory = MEMORY.to_string();
     let outcome: Outcome = sandbox.expect(0, &["--memory", &memory, "-v", "run"]);
-    outcome.stderr.matches("does not fit into memory").count()
+    outcome.stderr.matches("not all keys fit into memory").count()
 }
 
 #[test]
@@ -189,4 +189,18 @@ fn a_key_that_does_not_fit_alone_is_told() {
     let outcome = sandbox.pipeline(&["--memory", &memory, "run"]);
     assert_eq!(outcome.code, Some(1), "{}{}", outcome.stdout, outcome.stderr);
     assert!(outcome.stderr.contains("give it more --memory"), "{}", outcome.stderr);
+}
+
+#[test]
+fn counts_of_many_rows_are_added_up() {
+    let (little, plenty) = (Sandbox::new(), Sandbox::new());
+    for sandbox in [&little, &plenty] {
+        let out = sandbox.path("data");
+        sandbox.expect(0, &["generate", "--out", out.to_str().unwrap(), "--exams", "6000", "--seed", "7"]);
+    }
+    let outcome = little.expect(0, &["--memory", "3MB", "-v", "run", "--pipeline", "imaging"]);
+    assert!(outcome.stderr.contains("counted part by part"), "{}", outcome.stderr);
+    plenty.expect(0, &["run", "--pipeline", "imaging"]);
+    assert!(plenty.count("gold.label_activity_monthly") > 20);
+    little.assert_same_rows(&plenty, "little memory (left) and plenty");
 }
