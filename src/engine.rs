@@ -39,7 +39,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, NonZeroUsize::get);
-        Self { memory: 512 * 1024 * 1024, threads }
+        Self { memory: 256 * 1024 * 1024, threads }
     }
 }
 

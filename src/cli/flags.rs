@@ -45,7 +45,7 @@ pub struct Flags {
     /// More logs; twice for those of the libraries
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// What sorts, joins and aggregations may hold in memory before they spill to disk [default: the profile's, else 512MB]
+    /// What sorts, joins and aggregations may hold in memory before they spill to disk [default: the profile's, else 256MB]
     #[arg(long, global = true, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<usize>,
 }

@@ -47,7 +47,7 @@ pub async fn refresh(run: &Run, table: &Table) -> Result<TableReport> {
         Some(keys) if keys.set.is_empty() => Ok(TableReport::unchanged(table)),
         Some(keys) => {
             let held = Held::find(work.target, &spec, &keys).await?;
-            match counts::add(&work, &held).await? {
+            match unless_out_of_memory(counts::add(&work, &held).await)? {
                 Some(counted) => work.replace_keys(held, counted).await,
                 None if held.are_most_of(work.target)? => work.replace_all(why).await,
                 None => {
@@ -99,7 +99,7 @@ pub(super) struct Work<'a> {
 impl Work<'_> {
     /// Computes all rows and replaces the table's.
     async fn replace_all(&mut self, why: Why) -> Result<TableReport> {
-        let written = match counts::count_all(self).await? {
+        let written = match unless_out_of_memory(counts::count_all(self).await)? {
             Some(counted) => counted,
             None => self.parts(None).compute(&Replace::All).await?,
         };
@@ -137,6 +137,14 @@ impl Work<'_> {
     pub fn parts<'a>(&'a self, keys: Option<&'a ChangedKeys>) -> Parts<'a> {
         let Self { run, table, replace_by, keyed, spec, inputs, .. } = *self;
         Parts { run, table, replace_by, keyed, target: self.target, spec, inputs, keys }
+    }
+}
+
+/// Where counts do not fit into memory, the rows are computed as others are, in as small portions as it takes.
+fn unless_out_of_memory(counted: Result<Option<Written>>) -> Result<Option<Written>> {
+    match counted {
+        Err(error) if error.is_out_of_memory() => Ok(None),
+        counted => counted,
     }
 }
 

@@ -30,7 +30,7 @@ use crate::transform::Transform;
 const MOST_CHANGED: usize = 16 * 1024;
 const MOST_ROWS: usize = 1024 * 1024;
 /// Bytes that a counted value takes: where the values of all rows may take more than memory, they are counted part by part.
-const BYTES_OF_VALUE: u64 = 128;
+const BYTES_OF_VALUE: u64 = 64;
 /// How many times as much as its rows the engine holds to count them.
 const COST: usize = 4;
 
@@ -72,13 +72,22 @@ pub(super) async fn count_all(work: &Work<'_>) -> Result<Option<Written>> {
     let parts = Parts { keyed: &counts.inputs, inputs: &inputs, ..work.parts(None) };
     let divided = parts.divide(&schema_of(counts)).await.at(&work.table.name)?;
     let (mut counted, mut groups) = (Vec::new(), 0);
-    for portion in divided.portions(work.run.limits.memory / COST) {
-        let of_portion = rows_of_sql(work, &parts.session(Some((&divided, &portion))).await?).await?;
-        groups += of_portion.iter().map(RecordBatch::num_rows).sum::<usize>();
+    let mut open = divided.portions(work.run.limits.memory / COST);
+    while let Some(portion) = open.pop() {
+        match rows_of_sql(work, &parts.session(Some((&divided, &portion))).await?).await {
+            Ok(rows) => {
+                groups += rows.iter().map(RecordBatch::num_rows).sum::<usize>();
+                counted.extend(rows);
+            }
+            Err(error) if error.is_out_of_memory() => match portion.split() {
+                Some(smaller) => open.extend(smaller),
+                None => return Ok(None),
+            },
+            Err(error) => return Err(error),
+        }
         if groups > MOST_ROWS {
             return Ok(None);
         }
-        counted.extend(of_portion);
     }
     let ctx = engine::session(work.run.limits)?;
     let rows = sums(work, counts, &ctx, counted, Vec::new()).await.at(&work.table.name)?;
@@ -115,8 +124,11 @@ async fn count_changed(
     };
     let mut old = Vec::new();
     for (keyed, input, version) in seen {
+        if keyed.is_broadcast() {
+            old.push(input.clone());
+            continue;
+        }
         match work.run.lake.open_at(&input.name, version).await {
-            _ if keyed.is_broadcast() => old.push(input.clone()),
             Ok(Some(table)) => old.push(table),
             Ok(None) => return Ok(None),
             Err(error) => {

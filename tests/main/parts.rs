@@ -196,7 +196,7 @@ fn counts_of_many_rows_are_added_up() {
     let (little, plenty) = (Sandbox::new(), Sandbox::new());
     for sandbox in [&little, &plenty] {
         let out = sandbox.path("data");
-        sandbox.expect(0, &["generate", "--out", out.to_str().unwrap(), "--exams", "6000", "--seed", "7"]);
+        sandbox.expect(0, &["generate", "--out", out.to_str().unwrap(), "--exams", "14000", "--seed", "7"]);
     }
     let outcome = little.expect(0, &["--memory", "3MB", "-v", "run", "--pipeline", "imaging"]);
     assert!(outcome.stderr.contains("counted part by part"), "{}", outcome.stderr);
