@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::define::{Defined, define};
 use super::graph::{self, Reads};
-use super::layout::Folder;
+use super::layout::{Folder, Named};
 use super::plan::Planner;
 use super::table::{Draft, Kind, draft};
 use super::types::{is_identifier, type_name};
@@ -60,8 +60,7 @@ pub(super) fn compile_query(
     problems: &mut Vec<Problem>,
 ) -> Option<(Query, Vec<Reference>)> {
     let Declared { pipelines, references, planner, .. } = declare(folders, problems)?;
-    let named = folders.iter().flat_map(|folder| folder.queries.iter().map(move |named| (folder, named)));
-    let (folder, named) = named.into_iter().find(|(_, named)| named.name == name)?;
+    let (folder, named) = queries_of(folders).find(|(_, named)| named.name == name)?;
     let query = query::read(&pipeline_name(&pipelines, folder), named, &planner, &references, problems)?;
     Some((query, references))
 }
@@ -171,6 +170,11 @@ fn read_references(folders: &[Folder], pipelines: &[Read<'_>], problems: &mut Ve
     references
 }
 
+/// The queries of all folders, each with its folder.
+fn queries_of(folders: &[Folder]) -> impl Iterator<Item = (&Folder, &Named)> {
+    folders.iter().flat_map(|folder| folder.queries.iter().map(move |named| (folder, named)))
+}
+
 fn read_queries(
     folders: &[Folder],
     pipelines: &[Read<'_>],
@@ -178,8 +182,8 @@ fn read_queries(
     references: &[Reference],
     problems: &mut Vec<Problem>,
 ) -> Vec<Query> {
-    let named = folders.iter().flat_map(|folder| folder.queries.iter().map(move |named| (folder, named)));
-    let named: Vec<_> = named.map(|(folder, named)| (pipeline_name(pipelines, folder), named)).collect();
+    let named = queries_of(folders).map(|(folder, named)| (pipeline_name(pipelines, folder), named));
+    let named: Vec<_> = named.collect();
     let read = parallel::for_each(&named, problems, |(pipeline, named), problems| {
         query::read(pipeline, named, planner, references, problems)
     });

@@ -17,13 +17,12 @@ use deltalake::datafusion::execution::spill_file::SpillFile;
 use deltalake::datafusion::logical_expr::{ColumnarValue, Expr, TableType, Volatility, cast, create_udf};
 use deltalake::datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use deltalake::datafusion::physical_plan::spill::SpillManager;
-use deltalake::datafusion::physical_plan::streaming::StreamingTableExec;
 use deltalake::datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use deltalake::datafusion::prelude::SessionContext;
 use futures::{Stream, TryStreamExt};
 
 use crate::error::{Error, Result};
-use crate::lake::{RowKey, Shared, shares};
+use crate::lake::{RowKey, Shared, scan};
 
 /// How many parts inputs are divided into.
 const PARTS: u64 = 16;
@@ -223,9 +222,7 @@ impl TableProvider for Rows {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let files = Mutex::new(self.files.clone().into());
-        let scan = Arc::new(Scan { spills: self.spills.clone(), files });
-        let shares = shares(&scan, session.config().target_partitions());
-        Ok(Arc::new(StreamingTableExec::try_new(self.schema(), shares, projection, [], false, None)?))
+        scan(Scan { spills: self.spills.clone(), files }, session, projection)
     }
 }
 

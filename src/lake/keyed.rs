@@ -15,7 +15,6 @@ use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::logical_expr::{Expr, TableType};
 use deltalake::datafusion::physical_expr::PhysicalExpr;
 use deltalake::datafusion::physical_plan::ExecutionPlan;
-use deltalake::datafusion::physical_plan::streaming::StreamingTableExec;
 use deltalake::datafusion::prelude::SessionContext;
 use deltalake::parquet::arrow::ProjectionMask;
 use deltalake::parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
@@ -23,7 +22,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::lookup::{FILES_AT_ONCE, KeySet, candidate_groups, hash_keys};
 use super::reader::{self, RowGroup, StoredFile};
-use super::shares::{Shared, shares};
+use super::shares::{Shared, scan};
 use super::table::without_comments;
 use super::{DataFile, LakeTable};
 use crate::error::{Error, Place, Result};
@@ -161,14 +160,8 @@ impl TableProvider for KeyedRows {
             Some(columns) => Arc::new(self.schema.project(columns)?),
             None => self.schema.clone(),
         };
-        let scan = Arc::new(Scan {
-            schema: schema.clone(),
-            groups: Mutex::new(self.groups.clone().into()),
-            key: self.key.clone(),
-            keys: self.keys.clone(),
-        });
-        let shares = shares(&scan, session.config().target_partitions());
-        Ok(Arc::new(StreamingTableExec::try_new(schema, shares, None, [], false, None)?))
+        let groups = Mutex::new(self.groups.clone().into());
+        scan(Scan { schema, groups, key: self.key.clone(), keys: self.keys.clone() }, session, None)
     }
 }
 

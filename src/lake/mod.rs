@@ -60,7 +60,7 @@ pub use reader::{RowGroup, file_rows, read_columns, read_file, read_rows, row_gr
 pub use redact::{Redaction, Replacements, without_rows};
 pub use redo::Redo;
 pub use rewrite::{Rewrite, change_file, rewrite_without};
-pub use shares::{Shared, shares};
+pub use shares::{Shared, scan, shares};
 pub use spec::TableSpec;
 pub use table::{DataFile, LakeTable, signed};
 pub use writer::{FileWriter, TableWriter};

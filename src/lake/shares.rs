@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use deltalake::datafusion::catalog::Session;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::execution::TaskContext;
-use deltalake::datafusion::physical_plan::SendableRecordBatchStream;
 use deltalake::datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use deltalake::datafusion::physical_plan::streaming::PartitionStream;
+use deltalake::datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use deltalake::datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{Stream, TryStreamExt};
 
 use crate::error::Result;
@@ -26,6 +27,20 @@ pub trait Shared: Debug + Send + Sync + 'static {
 /// The rows as SQL reads them, by so many tasks.
 pub fn shares<T: Shared>(rows: &Arc<T>, tasks: usize) -> Vec<Arc<dyn PartitionStream>> {
     (0..tasks).map(|_| Arc::new(Share(rows.clone())) as Arc<dyn PartitionStream>).collect()
+}
+
+/// How a query reads rows once, in as many tasks as it has; those of some columns, or of all.
+///
+/// # Errors
+/// When there is no such column; a defect.
+pub fn scan<T: Shared>(
+    rows: T,
+    session: &dyn Session,
+    columns: Option<&Vec<usize>>,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let rows = Arc::new(rows);
+    let tasks = shares(&rows, session.config().target_partitions());
+    Ok(Arc::new(StreamingTableExec::try_new(rows.schema().clone(), tasks, columns, [], false, None)?))
 }
 
 #[derive(Debug)]
