@@ -17,9 +17,6 @@ use medalha::lake::{Durability, Lake, TableSpec, TableWriter, hash_keys};
 use medalha::source::{HashingReader, Shape, read_records};
 use xxhash_rust::xxh3::xxh3_64;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Records of an input.
 const RECORDS: usize = 4096;
 /// Labels of an exam.

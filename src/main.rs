@@ -9,11 +9,8 @@ use medalha::error::Error;
 use medalha::original::apart;
 use medalha::original::guard::silence_guarded_panics;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
-    do_without_huge_pages();
+    settle_memory();
     silence_guarded_panics();
     if apart::is_reader() {
         return apart::serve();
@@ -30,13 +27,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Huge pages would be cleared whole by the system, where batches of rows come and go that need a part of them: a run took a
-/// tenth more time with them. Where the system does not know the setting, nothing is lost.
-fn do_without_huge_pages() {
+/// How the system gives memory. Huge pages would be cleared whole, where batches of rows come and go that need a part of them:
+/// a run took a tenth more time with them. And the C library's allocator keeps up to eight separate heaps a core, each with what
+/// was freed in it: one a core is as fast, and a run holds a fifth less. Where a setting is not known, nothing is lost.
+fn settle_memory() {
     #[cfg(target_os = "linux")]
     // SAFETY: the call passes numbers only, and changes nothing but how memory is mapped from then on.
     unsafe {
         libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    }
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    if let Some(cores) = std::thread::available_parallelism().ok().and_then(|cores| cores.get().try_into().ok()) {
+        // SAFETY: as above; no other thread runs yet that could allocate meanwhile.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, cores);
+        }
     }
 }
 

@@ -23,8 +23,6 @@ use super::guard::guarded;
 const ARGUMENT: &str = "read-documents";
 /// Bytes that a reader may allocate.
 const MEMORY_LIMIT: u64 = 512 << 20;
-/// The allocator must not reserve memory beforehand: that would count, and what is taken from it later would not.
-const ALLOCATOR: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "0");
 /// How long a document may take.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The stack of the thread that reads: pages nest what they draw.
@@ -148,7 +146,7 @@ impl Reader {
     fn start(program: &Path) -> io::Result<Self> {
         let mut command = Command::new(program);
         // It needs none of the program's secrets, and what it says of its death may hold parts of a document.
-        command.arg(ARGUMENT).env_clear().env(ALLOCATOR.0, ALLOCATOR.1);
+        command.arg(ARGUMENT).env_clear();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn()?;
         match (process.stdin.take(), process.stdout.take()) {

@@ -1,13 +1,20 @@
 //! The only place that builds a DataFusion session: memory limit, spill to disk, and how SQL is read.
 
+mod array_length;
+mod pool;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use deltalake::datafusion::catalog::{MemorySchemaProvider, TableProvider};
-use deltalake::datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use deltalake::datafusion::execution::FunctionRegistry;
+use deltalake::datafusion::execution::memory_pool::TrackConsumersPool;
 use deltalake::datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use deltalake::datafusion::logical_expr::ScalarUDF;
 use deltalake::datafusion::prelude::{SessionConfig, SessionContext};
 
+use self::array_length::ArrayLength;
+use self::pool::LendingPool;
 use crate::error::Result;
 
 /// How many of the largest users of memory an error names when the limit is reached.
@@ -50,14 +57,17 @@ impl Default for Limits {
 /// # Errors
 /// When the directory for spilling cannot be made.
 pub fn session(limits: Limits) -> Result<SessionContext> {
-    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory), NAMED_CONSUMERS);
+    let pool = TrackConsumersPool::new(LendingPool::new(limits.memory), NAMED_CONSUMERS);
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).build_arc()?;
     // With one partition, DataFusion builds a join's hash table from its left side, whatever its size: from all records of a
     // run, where a reference is on the right. With two it takes the side that is known to be small.
     let config = config(limits.threads.max(2))
         .set_usize(SMALL_SIDE, SMALL_SIDE_BYTES.min(limits.memory / SMALL_SIDE_SHARE))
         .set_usize(SORT_RESERVATION, (limits.memory / SORT_RESERVATION_SHARE).min(MOST_SORT_RESERVATION));
-    Ok(SessionContext::new_with_config_rt(config, runtime))
+    let ctx = SessionContext::new_with_config_rt(config, runtime);
+    let array_length = ctx.udf("array_length")?;
+    ctx.register_udf(ScalarUDF::from(ArrayLength::new(array_length)));
+    Ok(ctx)
 }
 
 fn config(partitions: usize) -> SessionConfig {
@@ -130,6 +140,17 @@ mod tests {
         let batches = collect(plan.clone(), ctx.task_ctx()).await.unwrap();
         let values = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
         (values.collect(), spills(plan.as_ref()))
+    }
+
+    #[tokio::test]
+    async fn the_length_of_an_array_is_what_datafusion_says() {
+        let lists = "VALUES ([1, 2, 3], 1), ([], 1), (NULL, 1), ([NULL], 2), ([4, 5], NULL), ([6], 0)";
+        for call in ["ARRAY_LENGTH(a)", "LIST_LENGTH(a)", "ARRAY_LENGTH(a, n)", "ARRAY_LENGTH([a, a])", "ARRAY_LENGTH([7])"] {
+            let sql = format!("SELECT {call} AS length FROM ({lists}) AS t(a, n)");
+            let ours = session(Limits::default()).unwrap().sql(&sql).await.unwrap().collect().await.unwrap();
+            let theirs = SessionContext::new().sql(&sql).await.unwrap().collect().await.unwrap();
+            assert_eq!(ours, theirs, "{call}");
+        }
     }
 
     #[tokio::test]
