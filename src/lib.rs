@@ -69,5 +69,7 @@ pub mod problem;
 mod toml;
 // Where a run's time goes.
 pub mod trace;
+// How memory is taken from the system.
+pub mod memory;
 // What can go wrong, by what the user must do about it.
 pub mod error;
