@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 
 use crate::error::Result;
-use crate::lake::{Follower, LakeTable, read_file, rewrite_without};
+use crate::lake::{Follower, LakeTable, read_file, rewrite_each};
 use crate::ops;
 use crate::source::FileEntry;
 
@@ -117,8 +117,8 @@ impl Ledger {
     pub async fn forget(&self, files: &LakeTable) -> Result<Option<Follower>> {
         let held = files.files()?;
         let mut follower = Follower { table: files.name.clone(), adds: Vec::new(), removes: Vec::new() };
-        for (file, places) in &self.beyond {
-            let rewrite = rewrite_without(files, &ops::files(), &held[*file], places).await?;
+        let touched = self.beyond.iter().map(|(file, places)| (held[*file].clone(), places.clone()));
+        for rewrite in rewrite_each(files, &ops::files(), touched).await? {
             follower.removes.push(rewrite.remove);
             follower.adds.extend(rewrite.add);
         }

@@ -7,7 +7,8 @@ use arrow::array::RecordBatch;
 use super::keys::ChangedKeys;
 use crate::error::Result;
 use crate::lake::{
-    Add, Commit, DataFile, LakeTable, OfHashes, TableSpec, hash_keys, lookup, read_file, read_rows, rewrite_without,
+    Add, Commit, DataFile, LakeTable, OfHashes, TableSpec, hash_keys, lookup, read_file, read_rows, rewrite_each,
+    side_by_side,
 };
 
 /// The rows of some keys that the table holds: their places by the file that they are in.
@@ -89,14 +90,15 @@ impl Held {
             });
         }
         self.places.retain(|_, places| !places.is_empty());
-        let mut adds = Vec::with_capacity(computed.len());
-        for (file, hashes) in computed {
+        let shrinking = computed.into_iter().map(|(file, hashes)| {
             let places = (0_u32..).zip(hashes);
             let dead: Vec<u32> =
                 places.filter(|(_, hash)| take_one(&mut equal, *hash)).map(|(place, _)| place).collect();
-            adds.extend(target.shrink(spec, file, &dead).await?.map(|file| file.add().clone()));
-        }
-        Ok(adds)
+            let (target, spec) = (target.clone(), spec.clone());
+            async move { target.shrink(&spec, file, &dead).await }
+        });
+        let left = side_by_side(shrinking).await?;
+        Ok(left.into_iter().flatten().map(|file| file.add().clone()).collect())
     }
 
     /// The commit that takes them out of the table, and the rows.
@@ -106,8 +108,8 @@ impl Held {
     pub async fn take_out(self, target: &LakeTable, spec: &TableSpec) -> Result<(Commit, Vec<RecordBatch>)> {
         let mut commit = Commit::default();
         let mut gone = Vec::new();
-        for (file, rows) in self.places {
-            let rewrite = rewrite_without(target, spec, &self.files[file], &rows).await?;
+        let touched = self.places.into_iter().map(|(file, rows)| (self.files[file].clone(), rows));
+        for rewrite in rewrite_each(target, spec, touched).await? {
             commit.removes.push(rewrite.remove);
             commit.adds.extend(rewrite.add);
             gone.extend(rewrite.taken);

@@ -18,13 +18,13 @@ use deltalake::datafusion::physical_plan::ExecutionPlan;
 use deltalake::datafusion::prelude::SessionContext;
 use deltalake::parquet::arrow::ProjectionMask;
 use deltalake::parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 
-use super::lookup::{FILES_AT_ONCE, KeySet, candidate_groups, hash_keys};
+use super::lookup::{KeySet, candidate_groups, hash_keys};
 use super::reader::{self, RowGroup, StoredFile};
 use super::shares::{Shared, scan};
 use super::table::without_comments;
-use super::{DataFile, LakeTable};
+use super::{DataFile, LakeTable, side_by_side};
 use crate::error::{Error, Place, Result};
 
 /// How the key of a table's row is told from its columns.
@@ -118,11 +118,9 @@ impl KeyedRows {
     pub async fn find(table: &LakeTable, key: RowKey, keys: Arc<KeySet>) -> Result<Arc<dyn TableProvider>> {
         let searches = table.files()?.into_iter().map(|file| {
             let (table, key, keys) = (table.clone(), key.clone(), keys.clone());
-            let search = async move { groups_of(&table, &file, &key, &keys).await.at(&table.name) };
-            async move { tokio::spawn(search).await? }
+            async move { groups_of(&table, &file, &key, &keys).await.at(&table.name) }
         });
-        let groups: Vec<Vec<RowGroup>> = futures::stream::iter(searches).buffered(FILES_AT_ONCE).try_collect().await?;
-        let groups = groups.into_iter().flatten().collect();
+        let groups = side_by_side(searches).await?.into_iter().flatten().collect();
         Ok(Arc::new(Self { schema: without_comments(table.schema()), groups, key, keys }))
     }
 }

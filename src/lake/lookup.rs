@@ -14,17 +14,15 @@ use arrow::row::{RowConverter, SortField};
 use deltalake::parquet::arrow::async_reader::AsyncFileReader;
 use deltalake::parquet::bloom_filter::Sbbf;
 use deltalake::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::reader::{self, FileReader, StoredFile};
-use super::{DataFile, LakeTable};
+use super::{DataFile, LakeTable, side_by_side};
 use crate::error::{Place, Result};
 
 /// How many keys are still asked one by one of bloom filters; beyond, key columns are read at once.
 const FEW_KEYS: usize = 16 * 1024;
-/// Files that are looked into side by side.
-pub(super) const FILES_AT_ONCE: usize = 2;
 
 /// A 128-bit hash of each row's key (XXH3): no two of a table's keys are expected to meet in it.
 ///
@@ -169,11 +167,9 @@ pub async fn lookup(
     let searches = files.iter().enumerate().map(|(index, file)| {
         let (table, file, keys) = (table.clone(), file.clone(), keys.clone());
         let (key, also) = (key.to_vec(), also.to_vec());
-        let search = async move { search_file(&table, index, &file, &keys, &key, &also).await };
-        async move { tokio::spawn(search).await? }
+        async move { search_file(&table, index, &file, &keys, &key, &also).await }
     });
-    let found: Vec<Vec<Match>> = futures::stream::iter(searches).buffered(FILES_AT_ONCE).try_collect().await?;
-    Ok(found.into_iter().flatten().collect())
+    Ok(side_by_side(searches).await?.into_iter().flatten().collect())
 }
 
 async fn search_file(

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
 use super::reader;
-use super::{DataFile, FileWriter, LakeTable, TableSpec};
+use super::{DataFile, FileWriter, LakeTable, TableSpec, side_by_side};
 use crate::error::{Place, Result};
 
 /// The column of the change data feed that says what happened to a row.
@@ -54,12 +54,29 @@ pub async fn rewrite_without(table: &LakeTable, spec: &TableSpec, file: &DataFil
     Ok(Rewrite { remove: file.remove(), add: writer.close().await.at(&file.path)?, taken })
 }
 
+/// The same of several files, side by side; in their order.
+///
+/// # Errors
+/// As [`rewrite_without`].
+pub async fn rewrite_each(
+    table: &LakeTable,
+    spec: &TableSpec,
+    files: impl IntoIterator<Item = (DataFile, Vec<u32>)>,
+) -> Result<Vec<Rewrite>> {
+    side_by_side(files.into_iter().map(|(file, dead)| {
+        let (table, spec) = (table.clone(), spec.clone());
+        async move { rewrite_without(&table, &spec, &file, &dead).await }
+    }))
+    .await
+}
+
 impl LakeTable {
     /// A new file, which no commit names yet, without some of its rows; `None` when none are left. The old one is deleted.
     ///
     /// # Errors
     /// As [`rewrite_without`].
     pub async fn shrink(&self, spec: &TableSpec, file: DataFile, dead: &[u32]) -> Result<Option<DataFile>> {
+        eprintln!("shrink {} {} dead", file.path, dead.len());
         if dead.is_empty() {
             return Ok(Some(file));
         }

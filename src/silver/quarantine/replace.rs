@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 
 use super::{OPEN, QUARANTINE, RELEASED, Replace, places, spec};
 use crate::error::Result;
-use crate::lake::{Add, DataFile, Follower, KeySet, Lake, LakeTable, Remove, lookup, rewrite_without, stream_columns};
+use crate::lake::{Add, DataFile, Follower, KeySet, Lake, LakeTable, Remove, lookup, rewrite_each, stream_columns};
 
 /// Rows that new ones stand in for.
 #[derive(Default)]
@@ -46,8 +46,8 @@ pub(super) async fn replaced(table: &LakeTable, for_table: &str, replace: &Repla
 
 async fn rewrite(table: &LakeTable, files: &[DataFile], dead: BTreeMap<usize, Vec<u32>>) -> Result<Replaced> {
     let mut replaced = Replaced::default();
-    for (file, rows) in dead.into_iter().filter(|(_, rows)| !rows.is_empty()) {
-        let rewrite = rewrite_without(table, &spec(), &files[file], &rows).await?;
+    let touched = dead.into_iter().filter(|(_, rows)| !rows.is_empty());
+    for rewrite in rewrite_each(table, &spec(), touched.map(|(file, rows)| (files[file].clone(), rows))).await? {
         replaced.removes.push(rewrite.remove);
         replaced.adds.extend(rewrite.add);
         replaced.taken.extend(rewrite.taken);

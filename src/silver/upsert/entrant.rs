@@ -1,6 +1,7 @@
 //! One task's rows on their way into new data files: they enter the contest at once, and wait before they are written, so
 //! that those that lose meanwhile never are.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -13,13 +14,15 @@ use crate::silver::contest::{Place, Rank};
 
 /// Bytes of rows that wait in memory before they are written: small runs decide everything before they write.
 const BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes up to which the last batch waits on when the others are written: records of a key often come one after the other, and
+/// a join hands a batch on in another order.
+const LAST_BYTES: usize = BUFFER_BYTES;
 
 /// Rows of this run that belong into one data file.
 pub(super) struct Segment {
     number: u32,
     rows: u32,
-    waiting: Vec<Waiting>,
-    waiting_bytes: usize,
+    waiting: VecDeque<Waiting>,
     /// Places of rows that had lost before they were written, or do not count.
     left_out: Vec<u32>,
     writer: Option<FileWriter>,
@@ -27,7 +30,7 @@ pub(super) struct Segment {
 
 impl Segment {
     pub fn new(number: u32) -> Self {
-        Self { number, rows: 0, waiting: Vec::new(), waiting_bytes: 0, left_out: Vec::new(), writer: None }
+        Self { number, rows: 0, waiting: VecDeque::new(), left_out: Vec::new(), writer: None }
     }
 }
 
@@ -38,6 +41,8 @@ struct Waiting {
     rows: RecordBatch,
     /// Which of them count; `None` where all do.
     count: Option<BooleanArray>,
+    /// What they take in memory.
+    bytes: usize,
 }
 
 impl Waiting {
@@ -86,10 +91,10 @@ impl Entrant {
         let first = self.segment.rows;
         self.enter(&rows, count.as_ref())?;
         self.segment.rows += rows.num_rows() as u32;
-        self.segment.waiting_bytes += rows.get_array_memory_size();
-        self.segment.waiting.push(Waiting { first, rows, count });
-        if self.segment.waiting_bytes >= BUFFER_BYTES {
-            self.flush().await?;
+        let bytes = rows.get_array_memory_size();
+        self.segment.waiting.push_back(Waiting { first, rows, count, bytes });
+        if self.segment.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>() >= BUFFER_BYTES {
+            self.flush(usize::from(bytes < LAST_BYTES)).await?;
             if self.segment.writer.as_ref().is_some_and(FileWriter::is_full) {
                 self.end_segment().await?;
             }
@@ -132,26 +137,26 @@ impl Entrant {
         Ok(())
     }
 
-    /// Writes the rows that wait and have not lost.
+    /// Writes the rows that wait and have not lost, but those of the last so many batches.
     #[tracing::instrument(level = "trace", skip_all, name = "write")]
-    async fn flush(&mut self) -> Result<()> {
+    async fn flush(&mut self, but: usize) -> Result<()> {
         let losers = self.upsert.with_state(|state| state.contest.losers(self.segment.number));
         let writer = match &mut self.segment.writer {
             Some(writer) => writer,
             None => self.segment.writer.insert(FileWriter::new(&self.upsert.table, &self.upsert.spec)?),
         };
-        for waiting in self.segment.waiting.drain(..) {
+        let written = self.segment.waiting.len().saturating_sub(but);
+        for waiting in self.segment.waiting.drain(..written) {
             let keep = waiting.keep(&losers);
             let lost = keep.iter().enumerate().filter(|(_, keep)| *keep != Some(true));
             self.segment.left_out.extend(lost.map(|(row, _)| waiting.first + row as u32));
             writer.write_where(&waiting.rows, &keep).await?;
         }
-        self.segment.waiting_bytes = 0;
         Ok(())
     }
 
     async fn end_segment(&mut self) -> Result<()> {
-        self.flush().await?;
+        self.flush(0).await?;
         let next = self.upsert.next_segment();
         let segment = std::mem::replace(&mut self.segment, next);
         let add = match segment.writer {

@@ -13,7 +13,9 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::contest::{Contest, Place, Rank};
 use crate::error::{Error, Result};
-use crate::lake::{Commit, DataFile, KeySet, LakeTable, TableSpec, change_file, lookup, read_file, rewrite_without};
+use crate::lake::{
+    Commit, DataFile, KeySet, LakeTable, TableSpec, change_file, lookup, read_file, rewrite_each, side_by_side,
+};
 pub use entrant::Entrant;
 use entrant::{Segment, Written};
 
@@ -135,19 +137,23 @@ impl Upsert {
         if anew {
             commit.removes = held.iter().map(DataFile::remove).collect();
         } else {
-            for (index, file) in held.iter().enumerate() {
-                let losers = self.with_state(|state| state.contest.losers(first_held + index as u32));
-                if !losers.is_empty() {
-                    result.replaced += losers.len() as u64;
-                    let rewrite = rewrite_without(&self.table, &self.spec, file, &losers).await?;
-                    commit.removes.push(rewrite.remove);
-                    commit.adds.extend(rewrite.add);
-                    changes.extend(met.taken(first_held + index as u32, &losers, rewrite.taken)?);
-                }
+            let losers = |number| self.with_state(|state| state.contest.losers(number));
+            let touched = (first_held..).zip(&held).map(|(number, file)| (number, file.clone(), losers(number)));
+            let touched: Vec<_> = touched.filter(|(_, _, losers)| !losers.is_empty()).collect();
+            let files = touched.iter().map(|(_, file, losers)| (file.clone(), losers.clone()));
+            let rewritten = rewrite_each(&self.table, &self.spec, files).await?;
+            for ((number, _, losers), rewrite) in touched.iter().zip(rewritten) {
+                result.replaced += losers.len() as u64;
+                commit.removes.push(rewrite.remove);
+                commit.adds.extend(rewrite.add);
+                changes.extend(met.taken(*number, losers, rewrite.taken)?);
             }
         }
-        for file in written {
-            let Some(file) = self.without_losers(file).await? else { continue };
+        let shortened = written.into_iter().map(|file| {
+            let upsert = self.clone();
+            async move { upsert.without_losers(file).await }
+        });
+        for file in side_by_side(shortened).await?.into_iter().flatten() {
             if let Some(data) = file.file {
                 result.written += data.rows.unwrap_or_default();
                 if result.replaced > 0 {
