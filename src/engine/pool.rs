@@ -3,7 +3,7 @@
 //! DataFusion has two pools. Its fair one gives each operator that can spill the same part, also those that hold nothing: a
 //! plan has a dozen of them, and the one aggregation that has millions of groups spills while most of the memory lies idle.
 //! Its greedy one gives memory to whoever asks first, and leaves those that begin later nothing to begin with. This one lends
-//! most of the memory to whoever asks, and keeps the rest for equal parts.
+//! most of the memory to whoever asks, though not all of it to one, and keeps the rest for equal parts.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +15,9 @@ use deltalake::datafusion::execution::memory_pool::{
 };
 
 /// The part of the memory of operators that can spill which is kept for equal parts: one of so many.
-const KEPT: usize = 4;
+const KEPT: usize = 2;
+/// The part of it that one operator may hold at most: one of so many. What it holds is there twice while it is put on disk.
+const MOST: usize = 4;
 
 /// A pool of `limit` bytes: what cannot spill takes what it needs of it, and the rest is for what can.
 #[derive(Debug)]
@@ -40,7 +42,8 @@ impl State {
         let all = limit.saturating_sub(self.unspillable);
         let kept = all / KEPT;
         let own = (kept / self.spillers.max(1)).saturating_sub(size);
-        own.max((all - kept).saturating_sub(self.spillable))
+        let lent = (all - kept).saturating_sub(self.spillable).min((all / MOST).saturating_sub(size));
+        own.max(lent)
     }
 
     /// The bytes that an operator which cannot spill may still take.
@@ -143,45 +146,47 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_may_take_what_the_others_leave() {
+    fn one_of_many_may_take_more_than_an_equal_part() {
         let pool = pool(4000);
         let many: Vec<_> = (0..10).map(|_| spiller(&pool)).collect();
-        many[0].try_grow(3000).unwrap();
-        assert!(many[0].try_grow(1).is_err(), "the rest is kept");
+        many[0].try_grow(1000).unwrap();
+        assert!(many[0].try_grow(1).is_err());
     }
 
     #[test]
     fn whoever_begins_later_has_an_equal_part_of_what_is_kept() {
         let pool = pool(4000);
         let many: Vec<_> = (0..10).map(|_| spiller(&pool)).collect();
-        many[0].try_grow(3000).unwrap();
-        for late in &many[1..] {
-            late.try_grow(100).unwrap();
-            assert!(late.try_grow(1).is_err());
+        many[0].try_grow(1000).unwrap();
+        many[1].try_grow(1000).unwrap();
+        for late in &many[2..] {
+            late.try_grow(200).unwrap();
+            assert!(late.try_grow(1).is_err(), "the rest is kept for the others");
         }
-        assert_eq!(pool.reserved(), 3900);
+        assert_eq!(pool.reserved(), 3600);
     }
 
     #[test]
     fn what_cannot_spill_takes_what_is_free() {
         let pool = pool(4000);
         let (spiller, join) = (spiller(&pool), join(&pool));
-        spiller.try_grow(3000).unwrap();
-        join.try_grow(1000).unwrap();
+        spiller.try_grow(1000).unwrap();
+        join.try_grow(3000).unwrap();
         assert!(join.try_grow(1).is_err());
         spiller.free();
-        join.try_grow(3000).unwrap();
+        join.try_grow(1000).unwrap();
         assert!(spiller.try_grow(1).is_err());
     }
 
     #[test]
     fn what_is_given_back_can_be_lent_again() {
         let pool = pool(4000);
-        let (first, second) = (spiller(&pool), spiller(&pool));
-        first.try_grow(3000).unwrap();
-        assert!(second.try_grow(1000).is_err());
-        drop(first);
-        second.try_grow(3000).unwrap();
-        assert_eq!(pool.reserved(), 3000);
+        let many: Vec<_> = (0..4).map(|_| spiller(&pool)).collect();
+        many[0].try_grow(1000).unwrap();
+        many[1].try_grow(1000).unwrap();
+        assert!(many[2].try_grow(1000).is_err());
+        many[0].free();
+        many[2].try_grow(1000).unwrap();
+        assert_eq!(pool.reserved(), 2000);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The SQL may collect whatever it likes, lists of texts or a join's side, and not all of that can go to disk. But what
 //! it gives for some keys depends on the input rows of those keys alone, so that any set of keys can be computed apart
-//! from the others. Nothing says beforehand how much the SQL will collect: all keys are tried at once, and where that is too
-//! much for the engine's memory, what the SQL reads is divided by key onto disk ([`Divided`]), and computed portion by portion.
+//! from the others. Nothing says beforehand how much the SQL will collect: unless the
+//! inputs have very many rows, all keys are tried at once. Where that is too much for the engine's memory, what the SQL reads is divided by key onto disk ([`Divided`]), and computed portion by portion.
 //! They are committed together.
 
 use std::collections::BTreeSet;
@@ -17,12 +17,17 @@ use super::divided::{Divided, Portion};
 use super::keys::{ChangedKeys, key_schema, rows_of_keys};
 use super::output::{self, Written};
 use crate::contract::{KeyedInput, Table};
-use crate::engine;
 use crate::error::{Error, Place, Result};
 use crate::lake::{LakeTable, TableSpec};
 use crate::run::Run;
 use crate::silver::quarantine::Replace;
 use crate::transform::Transform;
+use crate::{engine, memory};
+
+/// Bytes that the engine holds of a row of an input, roughly.
+const BYTES_OF_ROW: usize = 64;
+/// How many times the memory such rows may take for all keys to be tried at once.
+const HOPELESS: usize = 2;
 
 /// The rows that are to be computed.
 pub(super) struct Parts<'a> {
@@ -44,6 +49,14 @@ pub(super) struct Parts<'a> {
     pub keys: Option<&'a ChangedKeys>,
 }
 
+/// The same portions, each in smaller ones; those that are as small as can be stay. `None` where all are.
+fn smaller(portions: Vec<Portion>) -> Option<Vec<Portion>> {
+    let before = portions.len();
+    let portions: Vec<Portion> =
+        portions.into_iter().flat_map(|portion| portion.split().unwrap_or_else(|| vec![portion])).collect();
+    (portions.len() > before).then_some(portions)
+}
+
 impl Parts<'_> {
     /// Computes the rows and writes them; `replace` says which rows of the quarantine give way to those set aside now.
     ///
@@ -51,10 +64,30 @@ impl Parts<'_> {
     /// When the rows of a single key do not fit into memory, an expectation of severity `fail` does not hold, or storage
     /// fails.
     pub async fn compute(&self, replace: &Replace) -> Result<Written> {
+        let rows = self.rows_of_inputs()?.saturating_mul(BYTES_OF_ROW);
+        if rows > self.run.limits.memory {
+            // The engine will use all that it may.
+            memory::give_back_beyond(self.run.limits.memory / 2);
+        }
+        if rows / HOPELESS > self.run.limits.memory {
+            return self.compute_in_portions(replace).await;
+        }
         match self.compute_some(None, replace).await {
-            Err(error) if error.is_out_of_memory() => self.compute_in_portions(replace).await,
+            Err(error) if error.is_out_of_memory() => {
+                memory::give_back_beyond(self.run.limits.memory / 2);
+                self.compute_in_portions(replace).await
+            }
             written => written?.judged(),
         }
+    }
+
+    /// How many rows of the inputs may be read, at most.
+    fn rows_of_inputs(&self) -> Result<usize> {
+        if self.keys.is_some() {
+            return Ok(0);
+        }
+        let rows = self.inputs.iter().map(LakeTable::row_count).sum::<Result<u64>>()?;
+        Ok(usize::try_from(rows).unwrap_or(usize::MAX))
     }
 
     async fn compute_in_portions(&self, replace: &Replace) -> Result<Written> {
@@ -70,10 +103,11 @@ impl Parts<'_> {
                         None => more,
                     });
                 }
-                Err(error) if error.is_out_of_memory() => match portion.split() {
-                    Some(smaller) => open.extend(smaller),
-                    None => return Err(error.or_hint("give it more --memory")),
-                },
+                Err(error) if error.is_out_of_memory() => {
+                    // Keys are spread evenly: what is too much of one portion is too much of the others.
+                    open.push(portion);
+                    open = smaller(open).ok_or_else(|| error.or_hint("give it more --memory"))?;
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -76,7 +76,6 @@ impl LakeTable {
     /// # Errors
     /// As [`rewrite_without`].
     pub async fn shrink(&self, spec: &TableSpec, file: DataFile, dead: &[u32]) -> Result<Option<DataFile>> {
-        eprintln!("shrink {} {} dead", file.path, dead.len());
         if dead.is_empty() {
             return Ok(Some(file));
         }

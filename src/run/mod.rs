@@ -17,7 +17,7 @@ use crate::lake::{Commit, Lake, LakeTable};
 use crate::retry::Retry;
 use crate::silver::quarantine::QUARANTINE;
 use crate::variables::Variables;
-use crate::{bronze, gold, maintain, ops, silver};
+use crate::{bronze, gold, maintain, memory, ops, silver};
 
 mod absent;
 mod ends;
@@ -281,6 +281,7 @@ impl Run {
             }
             Err(error) => TableReport::failed(table, error),
         };
+        memory::give_back_beyond(self.limits.memory);
         (self.progress)(ProgressEvent::Done { report });
         refreshed
     }

@@ -5,9 +5,9 @@
 //! table holds stays, so that nothing is written for them.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
-use crate::lake::OfHashes;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// What a row competes with: sequence first, the payload's hash second. A missing sequence is the lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +42,23 @@ impl Rank {
 /// The best row of each key so far, and the rows that lost.
 #[derive(Debug, Default)]
 pub struct Contest {
-    best: HashMap<u128, (Rank, Place), OfHashes>,
+    best: Vec<Best>,
+    /// Where in `best` a key is. A map of all that is in it would take twice the memory: it keeps room for as many again.
+    places: HashTable<usize>,
     losers: HashMap<u32, Vec<u32>>,
+}
+
+/// The best row of a key.
+#[derive(Debug)]
+struct Best {
+    /// The key's hash, halved: together, its alignment would take eight bytes more.
+    key: [u64; 2],
+    rank: Rank,
+    place: Place,
+}
+
+fn halves(key: u128) -> [u64; 2] {
+    [key as u64, (key >> 64) as u64]
 }
 
 /// Keys that room is made for at once: for more records there may be far fewer keys.
@@ -52,23 +67,28 @@ const MOST_EXPECTED: usize = 1 << 19;
 impl Contest {
     /// A contest in which so many rows are expected to enter, if not more.
     pub fn expecting(rows: usize) -> Self {
-        Self {
-            best: HashMap::with_capacity_and_hasher(rows.min(MOST_EXPECTED), OfHashes::default()),
-            ..Self::default()
-        }
+        let rows = rows.min(MOST_EXPECTED);
+        Self { best: Vec::with_capacity(rows), places: HashTable::with_capacity(rows), ..Self::default() }
     }
 
     /// Enters a row of this run.
     pub fn enter(&mut self, key: u128, rank: Rank, place: Place) {
-        match self.best.entry(key) {
+        let key = halves(key);
+        let Self { best, places, .. } = self;
+        // The keys are hashes already.
+        match places.entry(key[0], |at| best[*at].key == key, |at| best[*at].key[0]) {
             Entry::Vacant(entry) => {
-                entry.insert((rank, place));
+                entry.insert(best.len());
+                best.push(Best { key, rank, place });
             }
-            Entry::Occupied(mut entry) if rank > entry.get().0 => {
-                let (_, loser) = entry.insert((rank, place));
+            Entry::Occupied(entry) => {
+                let best = &mut best[*entry.get()];
+                let mut loser = place;
+                if rank > best.rank {
+                    loser = std::mem::replace(best, Best { key, rank, place }).place;
+                }
                 self.lose(loser);
             }
-            Entry::Occupied(_) => self.lose(place),
         }
     }
 
@@ -81,13 +101,15 @@ impl Contest {
     /// Enters a row that the table holds; a key that no row of this run has is not asked for. Where the row of this run
     /// wins, its place is returned: it is an update, or a deletion.
     pub fn enter_held(&mut self, key: u128, rank: Rank, place: Place) -> Option<Place> {
-        let best = self.best.get_mut(&key)?;
-        if rank >= best.0 {
-            let (_, loser) = std::mem::replace(best, (rank, place));
+        let key = halves(key);
+        let at = *self.places.find(key[0], |at| self.best[*at].key == key)?;
+        let best = self.best.get_mut(at)?;
+        if rank >= best.rank {
+            let loser = std::mem::replace(best, Best { key, rank, place }).place;
             self.lose(loser);
             return None;
         }
-        let winner = best.1;
+        let winner = best.place;
         self.lose(place);
         Some(winner)
     }
@@ -101,7 +123,7 @@ impl Contest {
 
     /// The hashes of all keys.
     pub fn keys(&self) -> impl Iterator<Item = u128> + '_ {
-        self.best.keys().copied()
+        self.best.iter().map(|best| u128::from(best.key[1]) << 64 | u128::from(best.key[0]))
     }
 }
 

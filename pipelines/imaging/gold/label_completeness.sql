@@ -14,6 +14,6 @@ SELECT
   e.exam_id,
   COALESCE(l.classes, 0) AS distinct_classifications,
   100.0 * COALESCE(l.classes, 0) / t.classes AS completeness
-FROM silver.exams AS e
+FROM total AS t
+CROSS JOIN silver.exams AS e
 LEFT JOIN labelled AS l ON e.exam_id = l.exam_id
-CROSS JOIN total AS t
