@@ -40,7 +40,9 @@ impl ScalarUDFImpl for ArrayLength {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match &args.args[..] {
-            [ColumnarValue::Array(lists)] if matches!(lists.data_type(), DataType::List(_) | DataType::LargeList(_)) => {
+            [ColumnarValue::Array(lists)]
+                if matches!(lists.data_type(), DataType::List(_) | DataType::LargeList(_)) =>
+            {
                 Ok(ColumnarValue::Array(cast(&length(lists)?, args.return_type())?))
             }
             _ => self.general.invoke_with_args(args),

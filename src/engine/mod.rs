@@ -145,7 +145,9 @@ mod tests {
     #[tokio::test]
     async fn the_length_of_an_array_is_what_datafusion_says() {
         let lists = "VALUES ([1, 2, 3], 1), ([], 1), (NULL, 1), ([NULL], 2), ([4, 5], NULL), ([6], 0)";
-        for call in ["ARRAY_LENGTH(a)", "LIST_LENGTH(a)", "ARRAY_LENGTH(a, n)", "ARRAY_LENGTH([a, a])", "ARRAY_LENGTH([7])"] {
+        for call in
+            ["ARRAY_LENGTH(a)", "LIST_LENGTH(a)", "ARRAY_LENGTH(a, n)", "ARRAY_LENGTH([a, a])", "ARRAY_LENGTH([7])"]
+        {
             let sql = format!("SELECT {call} AS length FROM ({lists}) AS t(a, n)");
             let ours = session(Limits::default()).unwrap().sql(&sql).await.unwrap().collect().await.unwrap();
             let theirs = SessionContext::new().sql(&sql).await.unwrap().collect().await.unwrap();
