@@ -96,6 +96,31 @@ impl<'a> Cursor<'a> {
         Ok(Some(name))
     }
 
+    /// Goes over the next member's name where it is this one, of characters that are [written as they are](is_plain), so
+    /// that its value follows; stays where it is otherwise.
+    pub fn member_named(&mut self, name: &str) -> bool {
+        let mut ahead = Self { text: self.text, ..*self };
+        if !ahead.is_fresh {
+            if ahead.peek() != Some(b',') {
+                return false;
+            }
+            ahead.at += 1;
+        }
+        if ahead.peek() != Some(b'"') {
+            return false;
+        }
+        let rest = &self.text.as_bytes()[ahead.at + 1..];
+        if !rest.starts_with(name.as_bytes()) || rest.get(name.len()) != Some(&b'"') {
+            return false;
+        }
+        ahead.at += name.len() + 2;
+        if ahead.peek() != Some(b':') {
+            return false;
+        }
+        *self = Self { at: ahead.at + 1, is_fresh: false, ..ahead };
+        true
+    }
+
     /// Whether an element follows; if not, the array's end lies behind.
     pub fn element(&mut self) -> Result<bool, Unreadable> {
         self.goes_on(b']')
@@ -232,6 +257,11 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Whether a text stands in JSON as it is, between quotes.
+pub(super) fn is_plain(text: &str) -> bool {
+    plain(text.as_bytes()) == text.len()
+}
+
 /// How many bytes stand before the first quote, backslash or control character.
 fn plain(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -297,6 +327,25 @@ mod tests {
         ] {
             assert_eq!(skip(text), Err(Unreadable::NotJson(at)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_member_is_known_by_its_name() {
+        let after = |text: &str, name| {
+            let mut cursor = Cursor::new(text);
+            cursor.enter().unwrap();
+            cursor.member_named(name).then(|| cursor.scalar().unwrap().raw.to_owned())
+        };
+        assert_eq!(after(r#"{"a":1}"#, "a").as_deref(), Some("1"));
+        assert_eq!(after("{ \"a\"\n: 1}", "a").as_deref(), Some("1"));
+        for text in [r#"{"ab":1}"#, r#"{"a" 1}"#, r#"{,"a":1}"#, r#"{"a"#, "{}", "{", r#"{"a""#, r#"{"b":1}"#] {
+            assert_eq!(after(text, "a"), None, "{text}");
+        }
+        let mut cursor = Cursor::new(r#"{"a":1 "b":2}"#);
+        cursor.enter().unwrap();
+        assert!(cursor.member_named("a") && cursor.scalar().is_ok() && !cursor.member_named("b"), "a comma is missing");
+        assert_eq!(cursor.member().unwrap_err(), Unreadable::NotJson(7));
+        assert!(is_plain("caçã") && !is_plain("a\"") && !is_plain("a\\") && !is_plain("a\n"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, FieldRef, Fields};
 
 use super::Unreadable;
 use super::column::{Column, Nested};
-use super::cursor::Cursor;
+use super::cursor::{Cursor, is_plain};
 use super::rescue::{Path, Rescue};
 use super::values::{Bytes, Rows, Validity};
 use crate::error::{Error, Result};
@@ -55,6 +55,8 @@ impl ListColumn {
 
 pub(super) struct StructColumn {
     names: Vec<String>,
+    /// All names stand in JSON as they are.
+    are_plain: bool,
     children: Vec<Column>,
     valid: Validity,
 }
@@ -66,7 +68,8 @@ impl StructColumn {
     /// `names` has the name that each field has in JSON.
     pub fn new(fields: &Fields, names: Vec<String>, nested: Nested) -> Result<Self> {
         let children = fields.iter().map(|field| Column::new(field.data_type(), nested)).collect::<Result<_>>()?;
-        Ok(Self { names, children, valid: Validity::default() })
+        let are_plain = names.iter().all(|name| is_plain(name));
+        Ok(Self { names, are_plain, children, valid: Validity::default() })
     }
 
     pub fn read(&mut self, cursor: &mut Cursor, path: Path, rescue: &mut Rescue) -> Result<(), Unreadable> {
@@ -90,20 +93,31 @@ impl StructColumn {
         rescue: &mut Rescue,
     ) -> Result<Result<(), Repeated>, Unreadable> {
         let (rows, mut expected) = (self.len(), 0);
+        let Self { names, are_plain, children, .. } = self;
         cursor.enter()?;
-        while let Some(name) = cursor.member()? {
-            // A name that is no text, such as half of a surrogate pair, is one that no contract knows.
-            let text = name.text().unwrap_or(name.raw.into());
-            match self.index_of(&text, expected) {
-                Some(index) if self.children[index].len() > rows => return Ok(Err(Repeated)),
-                Some(index) => {
-                    expected = index + 1;
-                    self.children[index].read(cursor, Path::Member(&path, &text), rescue)?;
+        loop {
+            // Members mostly come in the same order: what follows is compared with the name that is expected.
+            let index = match names.get(expected) {
+                Some(name) if *are_plain && cursor.member_named(name) => expected,
+                _ => {
+                    let Some(name) = cursor.member()? else { return Ok(Ok(())) };
+                    // A name that is no text, such as half of a surrogate pair, is one that no contract knows.
+                    let text = name.text().unwrap_or(name.raw.into());
+                    match index_of(names, &text) {
+                        Some(index) => index,
+                        None => {
+                            rescue.keep(Path::Member(&path, &text), cursor.skip()?);
+                            continue;
+                        }
+                    }
                 }
-                None => rescue.keep(Path::Member(&path, &text), cursor.skip()?),
+            };
+            if children[index].len() > rows {
+                return Ok(Err(Repeated));
             }
+            expected = index + 1;
+            children[index].read(cursor, Path::Member(&path, &names[index]), rescue)?;
         }
-        Ok(Ok(()))
     }
 
     /// Of a field given twice the last counts, as in most readers, and the others are not lost.
@@ -114,7 +128,7 @@ impl StructColumn {
             let text = name.text().unwrap_or(name.raw.into());
             let here = cursor.clone();
             let raw = cursor.skip()?;
-            match self.index_of(&text, 0) {
+            match index_of(&self.names, &text) {
                 None => rescue.keep(Path::Member(&path, &text), raw),
                 Some(index) => {
                     if let Some(mut earlier) = last[index].replace(here) {
@@ -131,14 +145,6 @@ impl StructColumn {
         }
         self.valid.append(true);
         Ok(())
-    }
-
-    /// The field of a name; fields mostly come in the same order, so the expected one is tried first.
-    fn index_of(&self, name: &str, expected: usize) -> Option<usize> {
-        if self.names.get(expected).is_some_and(|known| known == name) {
-            return Some(expected);
-        }
-        self.names.iter().position(|known| known == name)
     }
 
     pub fn append_null(&mut self) {
@@ -165,6 +171,11 @@ impl StructColumn {
         let children = self.finish_children(fields)?;
         Ok(Arc::new(StructArray::try_new(fields.clone(), children, valid)?))
     }
+}
+
+/// The field of a name.
+fn index_of(names: &[String], name: &str) -> Option<usize> {
+    names.iter().position(|known| known == name)
 }
 
 /// A JSON object whose names are values: keys of any number.
