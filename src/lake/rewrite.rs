@@ -34,7 +34,7 @@ pub struct Rewrite {
 /// # Errors
 /// When the file cannot be read or the new one not be written.
 #[tracing::instrument(level = "trace", skip_all, name = "rewrite", fields(table = %table.name))]
-pub async fn rewrite_without(table: &LakeTable, spec: &TableSpec, file: &DataFile, dead: &[u32]) -> Result<Rewrite> {
+async fn rewrite_without(table: &LakeTable, spec: &TableSpec, file: &DataFile, dead: &[u32]) -> Result<Rewrite> {
     let mut stream = reader::open(table, &file.path, file.size, None).await?.build().at(&file.path)?;
     let mut writer = FileWriter::new(table, spec)?;
     let (mut taken, mut dead, mut start) = (Vec::new(), dead.iter().copied().peekable(), 0_u32);
@@ -54,10 +54,10 @@ pub async fn rewrite_without(table: &LakeTable, spec: &TableSpec, file: &DataFil
     Ok(Rewrite { remove: file.remove(), add: writer.close().await.at(&file.path)?, taken })
 }
 
-/// The same of several files, side by side; in their order.
+/// Writes files anew side by side, each without the rows at some places in it, which are ascending; gives them in their order.
 ///
 /// # Errors
-/// As [`rewrite_without`].
+/// When a file cannot be read or the new one not be written.
 pub async fn rewrite_each(
     table: &LakeTable,
     spec: &TableSpec,
@@ -74,7 +74,7 @@ impl LakeTable {
     /// A new file, which no commit names yet, without some of its rows; `None` when none are left. The old one is deleted.
     ///
     /// # Errors
-    /// As [`rewrite_without`].
+    /// When the file cannot be read or the new one not be written.
     pub async fn shrink(&self, spec: &TableSpec, file: DataFile, dead: &[u32]) -> Result<Option<DataFile>> {
         if dead.is_empty() {
             return Ok(Some(file));
