@@ -10,8 +10,9 @@ use super::writer::{TARGET_BYTES, file_schema};
 use super::{Commit, DataFile, Kind, LakeTable, TableSpec, TableWriter, read_file};
 use crate::error::{Place, Result};
 
-/// Bytes on disk below which a file is small.
+/// Bytes on disk below which a file is small, unless it has many rows: these cost the same work, however few bytes they are.
 const SMALL_BYTES: u64 = 8 * 1024 * 1024;
+const SMALL_ROWS: u64 = 64 * 1024;
 /// Rows of a batch that sorted rows are written in.
 const BATCH_ROWS: usize = 8192;
 
@@ -22,7 +23,8 @@ const BATCH_ROWS: usize = 8192;
 pub fn small_files(table: &LakeTable, least: usize) -> Result<Vec<Vec<DataFile>>> {
     let mut groups: Vec<Vec<DataFile>> = Vec::new();
     let mut bytes = TARGET_BYTES;
-    let mut small: Vec<DataFile> = table.files()?.into_iter().filter(|file| file.size < SMALL_BYTES).collect();
+    let is_small = |file: &DataFile| file.size < SMALL_BYTES && file.rows.is_none_or(|rows| rows < SMALL_ROWS);
+    let mut small: Vec<DataFile> = table.files()?.into_iter().filter(is_small).collect();
     // Oldest first, so that rows that came together stay together.
     small.sort_by_key(|file| file.add().modification_time);
     for file in small {
