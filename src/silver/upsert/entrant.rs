@@ -1,7 +1,6 @@
 //! One task's rows on their way into new data files: they enter the contest at once, and wait before they are written, so
 //! that those that lose meanwhile never are.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -14,15 +13,13 @@ use crate::silver::contest::{Place, Rank};
 
 /// Bytes of rows that wait in memory before they are written: small runs decide everything before they write.
 const BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes up to which the last batch waits on when the others are written: records of a key often come one after the other, and
-/// a join hands a batch on in another order.
-const LAST_BYTES: usize = BUFFER_BYTES;
 
 /// Rows of this run that belong into one data file.
 pub(super) struct Segment {
     number: u32,
     rows: u32,
-    waiting: VecDeque<Waiting>,
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
     /// Places of rows that had lost before they were written, or do not count.
     left_out: Vec<u32>,
     writer: Option<FileWriter>,
@@ -30,7 +27,7 @@ pub(super) struct Segment {
 
 impl Segment {
     pub fn new(number: u32) -> Self {
-        Self { number, rows: 0, waiting: VecDeque::new(), left_out: Vec::new(), writer: None }
+        Self { number, rows: 0, waiting: Vec::new(), waiting_bytes: 0, left_out: Vec::new(), writer: None }
     }
 }
 
@@ -41,8 +38,6 @@ struct Waiting {
     rows: RecordBatch,
     /// Which of them count; `None` where all do.
     count: Option<BooleanArray>,
-    /// What they take in memory.
-    bytes: usize,
 }
 
 impl Waiting {
@@ -92,9 +87,14 @@ impl Entrant {
         self.enter(&rows, count.as_ref())?;
         self.segment.rows += rows.num_rows() as u32;
         let bytes = rows.get_array_memory_size();
-        self.segment.waiting.push_back(Waiting { first, rows, count, bytes });
-        if self.segment.waiting.iter().map(|waiting| waiting.bytes).sum::<usize>() >= BUFFER_BYTES {
-            self.flush(usize::from(bytes < LAST_BYTES)).await?;
+        self.segment.waiting.push(Waiting { first, rows, count });
+        self.segment.waiting_bytes += bytes;
+        if self.segment.waiting_bytes >= BUFFER_BYTES {
+            // The last batch waits on, unless it is large: records of a key often come one after the other, and a join hands
+            // a batch on in another order.
+            let waits_on = bytes < BUFFER_BYTES;
+            self.flush(usize::from(waits_on)).await?;
+            self.segment.waiting_bytes = if waits_on { bytes } else { 0 };
             if self.segment.writer.as_ref().is_some_and(FileWriter::is_full) {
                 self.end_segment().await?;
             }
