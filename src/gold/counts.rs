@@ -79,10 +79,10 @@ pub(super) async fn count_all(work: &Work<'_>) -> Result<Option<Written>> {
                 groups += rows.iter().map(RecordBatch::num_rows).sum::<usize>();
                 counted.extend(rows);
             }
-            Err(error) if error.is_out_of_memory() => match portion.split() {
-                Some(smaller) => open.extend(smaller),
-                None => return Ok(None),
-            },
+            Err(error) if error.is_out_of_memory() => {
+                let Some(smaller) = portion.smaller(open) else { return Ok(None) };
+                open = smaller;
+            }
             Err(error) => return Err(error),
         }
         if groups > MOST_ROWS {

@@ -59,10 +59,24 @@ impl Portion {
         Self { parts, index: 0, of: 1 }
     }
 
+    /// What is to be computed where this portion was too large, and `others` are left: it in smaller ones, and the parts of the
+    /// others each for itself, since keys are spread evenly among parts. `None` where it may be a single key.
+    pub fn smaller(self, others: Vec<Self>) -> Option<Vec<Self>> {
+        let smaller = self.split()?;
+        Some(others.into_iter().flat_map(Self::into_parts).chain(smaller).collect())
+    }
+
+    fn into_parts(self) -> Vec<Self> {
+        if self.parts.len() == 1 {
+            return vec![self];
+        }
+        self.parts.map(|part| Self::of_parts(part..part + 1)).collect()
+    }
+
     /// Smaller portions that are the same together; `None` of what may be a single key.
-    pub fn split(&self) -> Option<Vec<Self>> {
+    fn split(&self) -> Option<Vec<Self>> {
         if self.parts.len() > 1 {
-            return Some(self.parts.clone().map(|part| Self::of_parts(part..part + 1)).collect());
+            return Some(self.clone().into_parts());
         }
         let smaller = |step| Self { parts: self.parts.clone(), index: self.index + step * self.of, of: self.of * STEP };
         (self.of < SMALLEST).then(|| (0..STEP).map(smaller).collect())

@@ -49,14 +49,6 @@ pub(super) struct Parts<'a> {
     pub keys: Option<&'a ChangedKeys>,
 }
 
-/// The same portions, each in smaller ones; those that are as small as can be stay. `None` where all are.
-fn smaller(portions: Vec<Portion>) -> Option<Vec<Portion>> {
-    let before = portions.len();
-    let portions: Vec<Portion> =
-        portions.into_iter().flat_map(|portion| portion.split().unwrap_or_else(|| vec![portion])).collect();
-    (portions.len() > before).then_some(portions)
-}
-
 impl Parts<'_> {
     /// Computes the rows and writes them; `replace` says which rows of the quarantine give way to those set aside now.
     ///
@@ -104,9 +96,8 @@ impl Parts<'_> {
                     });
                 }
                 Err(error) if error.is_out_of_memory() => {
-                    // Keys are spread evenly: what is too much of one portion is too much of the others.
-                    open.push(portion);
-                    open = smaller(open).ok_or_else(|| error.or_hint("give it more --memory"))?;
+                    let smaller = portion.smaller(open).ok_or_else(|| error.or_hint("give it more --memory"));
+                    open = smaller?;
                 }
                 Err(error) => return Err(error),
             }
