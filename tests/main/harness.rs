@@ -263,8 +263,10 @@ impl Sandbox {
         assert!(differ.is_empty(), "{what} changed {differ:#?}");
     }
 
-    /// A row as any sandbox has it: places of files are told from the data folder on.
-    fn anywhere(&self, row: Value) -> Value {
+    /// A row as any sandbox has it: places of files are told from the data folder on, and no batch, for batches are cut
+    /// otherwise.
+    fn anywhere(&self, mut row: Value) -> Value {
+        row.as_object_mut().unwrap().remove("_batch");
         let (text, folder) = (row.to_string(), self.data_uri());
         if !text.contains(&folder) {
             return row;
