@@ -2,6 +2,10 @@
 
 use std::io::{ErrorKind, Read};
 
+/// The bytes that are read first, and then twice as many each time: most files may be small, and a block that is cleared for
+/// each of them costs more than to read it.
+const FIRST: usize = 16 << 10;
+
 /// A window on an input that moves forward and grows only while nothing is consumed.
 pub(super) struct Buffer<R> {
     reader: R,
@@ -9,16 +13,18 @@ pub(super) struct Buffer<R> {
     start: usize,
     end: usize,
     consumed: u64,
+    /// Bytes that are read next, and the most.
     block: usize,
+    largest: usize,
     ended: bool,
     failed: bool,
 }
 
 impl<R: Read> Buffer<R> {
-    /// An empty window that reads `block` bytes at a time.
-    pub(super) fn new(reader: R, block: usize) -> Self {
-        let data = Vec::new();
-        Self { reader, data, start: 0, end: 0, consumed: 0, block, ended: false, failed: false }
+    /// An empty window that reads at most `largest` bytes at a time.
+    pub(super) fn new(reader: R, largest: usize) -> Self {
+        let (data, block) = (Vec::new(), FIRST.min(largest));
+        Self { reader, data, start: 0, end: 0, consumed: 0, block, largest, ended: false, failed: false }
     }
 
     /// The bytes read and not yet consumed.
@@ -56,6 +62,7 @@ impl<R: Read> Buffer<R> {
             self.start = 0;
         }
         let (before, goal) = (self.end, self.end + self.block);
+        self.block = self.largest.min(self.block * 2);
         if self.data.len() < goal {
             self.data.resize(goal, 0);
         }
@@ -97,6 +104,9 @@ mod tests {
             buffer.consume(buffer.bytes().len() - 24);
         }
         assert!(buffer.data.len() <= 2048, "{}", buffer.data.len());
+        let mut small = Buffer::new(&b"{}"[..], 1 << 20);
+        assert!(small.fill() && small.ended() && small.bytes() == b"{}");
+        assert!(small.data.len() <= FIRST, "{}", small.data.len());
     }
 
     #[test]
