@@ -2,6 +2,7 @@
 
 mod array_length;
 mod pool;
+pub mod spill;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use deltalake::datafusion::logical_expr::{Expr, ident};
 use deltalake::datafusion::prelude::{DataFrame, SessionContext};
 
 use super::by_key::{Work, seen};
+use super::divided::{Divided, Portion};
 use super::held::Held;
 use super::keys::{self, ChangedKeys, rows_of_keys};
 use super::output::{self, Written};
@@ -72,22 +73,17 @@ pub(super) async fn count_all(work: &Work<'_>) -> Result<Option<Written>> {
     let parts = Parts { keyed: &counts.inputs, inputs: &inputs, ..work.parts(None) };
     let divided = parts.divide(&schema_of(counts)).await.at(&work.table.name)?;
     let (mut counted, mut groups) = (Vec::new(), 0);
-    let mut open = divided.portions(work.run.limits.memory / COST);
-    while let Some(portion) = open.pop() {
-        match rows_of_sql(work, &parts.session(Some((&divided, &portion))).await?).await {
-            Ok(rows) => {
-                groups += rows.iter().map(RecordBatch::num_rows).sum::<usize>();
-                counted.extend(rows);
-            }
-            Err(error) if error.is_out_of_memory() => {
-                let Some(smaller) = portion.smaller(open) else { return Ok(None) };
-                open = smaller;
-            }
-            Err(error) => return Err(error),
+    let count = async |divided: &Divided, portion: &Portion| {
+        if groups <= MOST_ROWS {
+            let rows = rows_of_sql(work, &parts.session(Some((divided, portion))).await?).await?;
+            groups += rows.iter().map(RecordBatch::num_rows).sum::<usize>();
+            counted.extend(rows);
         }
-        if groups > MOST_ROWS {
-            return Ok(None);
-        }
+        Ok(())
+    };
+    divided.each(work.run.limits.memory / COST, count).await?;
+    if groups > MOST_ROWS {
+        return Ok(None);
     }
     let ctx = engine::session(work.run.limits)?;
     let rows = sums(work, counts, &ctx, counted, Vec::new()).await.at(&work.table.name)?;

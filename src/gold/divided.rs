@@ -13,15 +13,14 @@ use deltalake::datafusion::catalog::{Session, TableProvider};
 use deltalake::datafusion::common::hash_utils::{RandomState, create_hashes};
 use deltalake::datafusion::dataframe::DataFrame;
 use deltalake::datafusion::error::DataFusionError;
-use deltalake::datafusion::execution::spill_file::SpillFile;
+use deltalake::datafusion::execution::runtime_env::RuntimeEnv;
 use deltalake::datafusion::logical_expr::{ColumnarValue, Expr, TableType, Volatility, cast, create_udf};
-use deltalake::datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
-use deltalake::datafusion::physical_plan::spill::SpillManager;
 use deltalake::datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use deltalake::datafusion::prelude::SessionContext;
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
-use crate::error::{Error, Result};
+use crate::engine::spill::{Spilled, Spilling};
+use crate::error::Result;
 use crate::lake::{RowKey, Shared, scan};
 
 /// How many parts inputs are divided into.
@@ -61,7 +60,7 @@ impl Portion {
 
     /// What is to be computed where this portion was too large, and `others` are left: it in smaller ones, and the parts of the
     /// others each for itself, since keys are spread evenly among parts. `None` where it may be a single key.
-    pub fn smaller(self, others: Vec<Self>) -> Option<Vec<Self>> {
+    fn smaller(self, others: Vec<Self>) -> Option<Vec<Self>> {
         let smaller = self.split()?;
         Some(others.into_iter().flat_map(Self::into_parts).chain(smaller).collect())
     }
@@ -110,8 +109,8 @@ pub(super) struct Divided {
 
 /// One input: the files of each part, and how its rows' keys are told.
 struct Input {
-    spills: Arc<SpillManager>,
-    files: Vec<Vec<Arc<dyn SpillFile>>>,
+    schema: SchemaRef,
+    files: Vec<Vec<Spilled>>,
     key: Vec<Expr>,
     types: Vec<DataType>,
 }
@@ -132,29 +131,57 @@ impl Divided {
     ) -> Result<()> {
         let schema: SchemaRef = Arc::new(rows.schema().as_arrow().clone());
         let row_key = RowKey::of_columns(ctx, &schema, key, types)?;
-        let metrics = SpillMetrics::new(&ExecutionPlanMetricsSet::new(), 0);
-        let spills = Arc::new(SpillManager::new(ctx.runtime_env(), metrics, schema));
         let tasks = rows.execute_stream_partitioned().await?.into_iter();
-        let tasks = tasks.map(|rows| tokio::spawn(divide(rows, row_key.clone(), spills.clone())));
+        let tasks = tasks.map(|rows| tokio::spawn(divide(rows, row_key.clone(), ctx.runtime_env())));
         let mut files = vec![Vec::new(); PARTS as usize];
         for ended in futures::future::join_all(tasks).await {
-            let (of_task, bytes) = ended??;
-            files.iter_mut().zip(of_task).for_each(|(files, file)| files.extend(file));
-            self.bytes += bytes;
+            files.iter_mut().zip(ended??).for_each(|(files, file)| files.extend(file));
         }
+        self.bytes += files.iter().flatten().map(Spilled::bytes).sum::<u64>() as usize;
         let types = types.fields().iter().map(|field| field.data_type().clone()).collect();
-        self.inputs.insert(name.to_owned(), Input { spills, files, key: key.to_vec(), types });
+        self.inputs.insert(name.to_owned(), Input { schema, files, key: key.to_vec(), types });
         Ok(())
     }
 
     /// Portions of all keys, each of as many parts as fit into so many bytes.
-    pub fn portions(&self, memory: usize) -> Vec<Portion> {
+    fn portions(&self, memory: usize) -> Vec<Portion> {
         let of_part = (self.bytes / PARTS as usize).max(1);
         let parts = ((memory as f64 * SHARE) as usize / of_part).clamp(1, PARTS as usize);
         (0..PARTS as usize)
             .step_by(parts)
             .map(|from| Portion::of_parts(from..(from + parts).min(PARTS as usize)))
             .collect()
+    }
+
+    /// Computes one portion of the keys after the other, in smaller ones where memory is short.
+    ///
+    /// # Errors
+    /// When the rows of a single key do not fit into memory, or what computes them fails otherwise.
+    pub async fn each(
+        mut self,
+        memory: usize,
+        mut compute: impl AsyncFnMut(&Self, &Portion) -> Result<()>,
+    ) -> Result<()> {
+        let mut open = self.portions(memory);
+        while let Some(portion) = open.pop() {
+            match compute(&self, &portion).await {
+                Ok(()) => self.forget(&portion),
+                Err(error) if error.is_out_of_memory() => {
+                    open = portion.smaller(open).ok_or_else(|| error.or_hint("give it more --memory"))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the rows of a portion that was computed off the disk, mostly before the system has written them there. Those of a
+    /// part that portions share stay until all are computed.
+    fn forget(&mut self, portion: &Portion) {
+        if portion.of == 1 {
+            let inputs = self.inputs.values_mut();
+            inputs.flat_map(|input| &mut input.files[portion.parts.clone()]).for_each(Vec::clear);
+        }
     }
 
     /// The rows of an input that a portion of the keys depends on; `None` of one that was not divided.
@@ -164,7 +191,7 @@ impl Divided {
     pub fn rows(&self, ctx: &SessionContext, name: &str, portion: &Portion) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(input) = self.inputs.get(name) else { return Ok(None) };
         let files = input.files[portion.parts.clone()].concat();
-        let rows = Arc::new(Rows { spills: input.spills.clone(), files });
+        let rows = Arc::new(Rows { schema: input.schema.clone(), files });
         if portion.of == 1 {
             return Ok(Some(rows));
         }
@@ -173,44 +200,56 @@ impl Divided {
     }
 }
 
-/// Writes a task's share of the rows into a file a part, and counts their bytes.
+/// Rows of a part that are collected, and the file that they are written into once there is one.
+struct Part {
+    collected: BatchCoalescer,
+    file: Option<Spilling>,
+}
+
+impl Part {
+    fn write(&mut self, runtime: &RuntimeEnv) -> Result<()> {
+        while let Some(rows) = self.collected.next_completed_batch() {
+            let file = match &mut self.file {
+                Some(file) => file,
+                None => self.file.insert(Spilling::create(runtime, &self.collected.schema())?),
+            };
+            file.append(&rows)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a task's share of the rows into a file a part.
 async fn divide(
     mut rows: SendableRecordBatchStream,
     key: RowKey,
-    spills: Arc<SpillManager>,
-) -> Result<(Vec<Option<Arc<dyn SpillFile>>>, usize)> {
-    let mut parts = Vec::new();
-    for _ in 0..PARTS {
-        parts.push((BatchCoalescer::new(rows.schema(), ROWS), spills.create_in_progress_file("rows by key")?));
-    }
-    let mut bytes = 0;
+    runtime: Arc<RuntimeEnv>,
+) -> Result<Vec<Option<Spilled>>> {
+    let part = |_| Part { collected: BatchCoalescer::new(rows.schema(), ROWS), file: None };
+    let mut parts: Vec<Part> = (0..PARTS).map(part).collect();
     while let Some(batch) = rows.try_next().await? {
         let mut places = vec![Vec::new(); PARTS as usize];
         for (row, hash) in (0_u32..).zip(hashes_of(&key.of_rows(&batch)?)?) {
             places[(hash % PARTS) as usize].push(row);
         }
-        for ((collected, file), places) in parts.iter_mut().zip(places) {
-            collected.push_batch(take_record_batch(&batch, &UInt32Array::from(places))?)?;
-            while let Some(batch) = collected.next_completed_batch() {
-                bytes += file.append_batch(&batch)?;
-            }
+        for (part, places) in parts.iter_mut().zip(places) {
+            part.collected.push_batch(take_record_batch(&batch, &UInt32Array::from(places))?)?;
+            part.write(&runtime)?;
         }
     }
     let mut files = Vec::new();
-    for (mut collected, mut file) in parts {
-        collected.finish_buffered_batch()?;
-        while let Some(batch) = collected.next_completed_batch() {
-            bytes += file.append_batch(&batch)?;
-        }
-        files.push(file.finish()?);
+    for mut part in parts {
+        part.collected.finish_buffered_batch()?;
+        part.write(&runtime)?;
+        files.push(part.file.map(Spilling::finish).transpose()?);
     }
-    Ok((files, bytes))
+    Ok(files)
 }
 
 /// The rows of some files, as a table.
 struct Rows {
-    spills: Arc<SpillManager>,
-    files: Vec<Arc<dyn SpillFile>>,
+    schema: SchemaRef,
+    files: Vec<Spilled>,
 }
 
 impl fmt::Debug for Rows {
@@ -222,7 +261,7 @@ impl fmt::Debug for Rows {
 #[async_trait]
 impl TableProvider for Rows {
     fn schema(&self) -> SchemaRef {
-        self.spills.schema().clone()
+        self.schema.clone()
     }
 
     fn table_type(&self) -> TableType {
@@ -237,14 +276,14 @@ impl TableProvider for Rows {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let files = Mutex::new(self.files.clone().into());
-        scan(Scan { spills: self.spills.clone(), files }, session, projection)
+        scan(Scan { schema: self.schema.clone(), files }, session, projection)
     }
 }
 
 /// One reading of them, by several tasks.
 struct Scan {
-    spills: Arc<SpillManager>,
-    files: Mutex<VecDeque<Arc<dyn SpillFile>>>,
+    schema: SchemaRef,
+    files: Mutex<VecDeque<Spilled>>,
 }
 
 impl fmt::Debug for Scan {
@@ -255,17 +294,15 @@ impl fmt::Debug for Scan {
 
 impl Shared for Scan {
     fn schema(&self) -> &SchemaRef {
-        self.spills.schema()
+        &self.schema
     }
 
     fn stream(self: Arc<Self>) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
-        let files = futures::stream::try_unfold(self, |scan| async move {
-            let file = scan.files.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some(file) = file else { return Ok(None) };
-            let rows = scan.spills.read_spill_as_stream_unbuffered(file, None)?;
-            Ok::<_, Error>(Some((rows.map_err(Error::from), scan)))
+        let files = futures::stream::unfold(self, async |scan| {
+            let file = scan.files.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
+            Some((file.read(), scan))
         });
-        files.try_flatten()
+        files.flatten()
     }
 }
 

@@ -85,23 +85,18 @@ impl Parts<'_> {
     async fn compute_in_portions(&self, replace: &Replace) -> Result<Written> {
         tracing::info!(table = %self.table.name, "not all keys fit into memory at once");
         let divided = self.divide(&key_schema(self.table, self.replace_by)).await.at(&self.table.name)?;
-        let (mut open, mut written) = (divided.portions(self.run.limits.memory), None::<Written>);
-        while let Some(portion) = open.pop() {
+        let mut written = None::<Written>;
+        let compute = async |divided: &Divided, portion: &Portion| {
+            // What is set aside now is replaced once.
             let replace = if written.is_none() { replace } else { &Replace::Nothing };
-            match self.compute_some(Some((&divided, &portion)), replace).await {
-                Ok(more) => {
-                    written = Some(match written {
-                        Some(before) => before.and(more),
-                        None => more,
-                    });
-                }
-                Err(error) if error.is_out_of_memory() => {
-                    let smaller = portion.smaller(open).ok_or_else(|| error.or_hint("give it more --memory"));
-                    open = smaller?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+            let more = self.compute_some(Some((divided, portion)), replace).await?;
+            written = Some(match written.take() {
+                Some(before) => before.and(more),
+                None => more,
+            });
+            Ok(())
+        };
+        divided.each(self.run.limits.memory, compute).await?;
         written.ok_or_else(|| Error::failed(format!("{}: nothing was computed", self.table.name)))?.judged()
     }
 
