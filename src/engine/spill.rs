@@ -1,7 +1,7 @@
 //! Rows that are put on disk for a while, in the engine's folder and within its limit. The files go when nobody needs them.
 //!
-//! The engine's own reader of such files looks at each text again, whether it is one, and hands on blocks of bytes that are
-//! no batch yet: to read rows took three times as long.
+//! The engine's own reader of such files looks at each text again, whether it is one, and collects blocks of bytes until they
+//! are a batch: it takes four times as long.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter};

@@ -15,7 +15,6 @@ use deltalake::datafusion::logical_expr::{Expr, ident};
 use deltalake::datafusion::prelude::{DataFrame, SessionContext};
 
 use super::by_key::{Work, seen};
-use super::divided::{Divided, Portion};
 use super::held::Held;
 use super::keys::{self, ChangedKeys, rows_of_keys};
 use super::output::{self, Written};
@@ -71,17 +70,16 @@ pub(super) async fn count_all(work: &Work<'_>) -> Result<Option<Written>> {
     }
     tracing::info!(table = %work.table.name, rows, "they are counted part by part");
     let parts = Parts { keyed: &counts.inputs, inputs: &inputs, ..work.parts(None) };
-    let divided = parts.divide(&schema_of(counts)).await.at(&work.table.name)?;
     let (mut counted, mut groups) = (Vec::new(), 0);
-    let count = async |divided: &Divided, portion: &Portion| {
+    let count = async |ctx: SessionContext| {
         if groups <= MOST_ROWS {
-            let rows = rows_of_sql(work, &parts.session(Some((divided, portion))).await?).await?;
+            let rows = rows_of_sql(work, &ctx).await?;
             groups += rows.iter().map(RecordBatch::num_rows).sum::<usize>();
             counted.extend(rows);
         }
         Ok(())
     };
-    divided.each(work.run.limits.memory / COST, count).await?;
+    parts.each_portion(&schema_of(counts), work.run.limits.memory / COST, count).await?;
     if groups > MOST_ROWS {
         return Ok(None);
     }

@@ -27,7 +27,7 @@ use crate::lake::{RowKey, Shared, scan};
 const PARTS: u64 = 16;
 /// The share of memory that the rows of keys which are computed together may take: the SQL holds more than its input, and an
 /// operator that can spill may hold a quarter of the memory.
-const SHARE: f64 = 0.4;
+pub(super) const SHARE: f64 = 0.3;
 /// How many portions one becomes that was too large, and the smallest, as a share of a part's keys: what does not fit then
 /// is a single key.
 const STEP: u64 = 4;

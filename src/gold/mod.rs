@@ -8,4 +8,5 @@ mod held;
 pub(crate) mod keys;
 pub(crate) mod output;
 mod parts;
+mod ranges;
 pub mod whole;

@@ -2,9 +2,10 @@
 //!
 //! The SQL may collect whatever it likes, lists of texts or a join's side, and not all of that can go to disk. But what
 //! it gives for some keys depends on the input rows of those keys alone, so that any set of keys can be computed apart
-//! from the others. Nothing says beforehand how much the SQL will collect: unless the
-//! inputs have very many rows, all keys are tried at once. Where that is too much for the engine's memory, what the SQL reads is divided by key onto disk ([`Divided`]), and computed portion by portion.
-//! They are committed together.
+//! from the others. Nothing says beforehand how much the SQL will collect: unless the inputs have very many rows, all keys are
+//! tried at once. Where that is too much for the engine's memory, they are computed portion by portion: in ranges of keys
+//! where the inputs lie in the order of their keys ([`Layout`]), else what the SQL reads is divided by key onto disk
+//! ([`Divided`]). All portions are committed together.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::prelude::SessionContext;
 
-use super::divided::{Divided, Portion};
+use super::divided::{Divided, Portion, SHARE};
 use super::keys::{ChangedKeys, key_schema, rows_of_keys};
 use super::output::{self, Written};
+use super::ranges::{KeyRange, Layout};
 use crate::contract::{KeyedInput, Table};
 use crate::error::{Error, Place, Result};
 use crate::lake::{LakeTable, TableSpec};
@@ -26,8 +28,18 @@ use crate::{engine, memory};
 
 /// Bytes that the engine holds of a row of an input, roughly.
 const BYTES_OF_ROW: usize = 64;
+/// How many times smaller ranges become after one that was too large.
+const FINER: usize = 4;
 /// How many times the memory such rows may take for all keys to be tried at once.
 const HOPELESS: usize = 2;
+
+/// Some of the wanted keys.
+#[derive(Clone, Copy)]
+enum Keys<'a> {
+    All,
+    Range(&'a KeyRange),
+    Portion(&'a Divided, &'a Portion),
+}
 
 /// The rows that are to be computed.
 pub(super) struct Parts<'a> {
@@ -64,7 +76,7 @@ impl Parts<'_> {
         if rows / HOPELESS > self.run.limits.memory {
             return self.compute_in_portions(replace).await;
         }
-        match self.compute_some(None, replace).await {
+        match self.compute_some(&self.session(Keys::All).await?, replace).await {
             Err(error) if error.is_out_of_memory() => {
                 memory::give_back_beyond(self.run.limits.memory / 2);
                 self.compute_in_portions(replace).await
@@ -84,75 +96,119 @@ impl Parts<'_> {
 
     async fn compute_in_portions(&self, replace: &Replace) -> Result<Written> {
         tracing::info!(table = %self.table.name, "not all keys fit into memory at once");
-        let divided = self.divide(&key_schema(self.table, self.replace_by)).await.at(&self.table.name)?;
         let mut written = None::<Written>;
-        let compute = async |divided: &Divided, portion: &Portion| {
+        let compute = async |ctx: SessionContext| {
             // What is set aside now is replaced once.
             let replace = if written.is_none() { replace } else { &Replace::Nothing };
-            let more = self.compute_some(Some((divided, portion)), replace).await?;
+            let more = self.compute_some(&ctx, replace).await?;
             written = Some(match written.take() {
                 Some(before) => before.and(more),
                 None => more,
             });
             Ok(())
         };
-        divided.each(self.run.limits.memory, compute).await?;
+        self.each_portion(&key_schema(self.table, self.replace_by), self.run.limits.memory, compute).await?;
         written.ok_or_else(|| Error::failed(format!("{}: nothing was computed", self.table.name)))?.judged()
     }
 
-    /// Runs the SQL over the input rows of a portion of the keys, or of all of them, in a session of its own.
-    async fn compute_some(&self, portion: Option<(&Divided, &Portion)>, replace: &Replace) -> Result<Written> {
-        let transform = Transform::plan(&self.session(portion).await?, self.table, &[], None).await?;
+    /// Runs the SQL over the rows that a session has.
+    async fn compute_some(&self, ctx: &SessionContext, replace: &Replace) -> Result<Written> {
+        let transform = Transform::plan(ctx, self.table, &[], None).await?;
         output::write(self.run, &transform, self.target, self.spec, replace).await
     }
 
-    /// A session that has the input rows of a portion of the keys, or of all of them.
+    /// Does something with one portion of the keys after the other, such as fit into so many bytes of memory: gets a session with
+    /// the input rows of each. Keys are compared in these types. Portions are ranges while the inputs lie so that this pays.
     ///
     /// # Errors
-    /// When a log cannot be read.
-    pub async fn session(&self, portion: Option<(&Divided, &Portion)>) -> Result<SessionContext> {
+    /// When the rows of a single key do not fit into memory, or what is done fails otherwise.
+    pub async fn each_portion(
+        &self,
+        types: &SchemaRef,
+        memory: usize,
+        mut compute: impl AsyncFnMut(SessionContext) -> Result<()>,
+    ) -> Result<()> {
+        let (mut left, mut rows) = (KeyRange::default(), (memory as f64 * SHARE) as usize / BYTES_OF_ROW);
+        let layout = match self.keys {
+            Some(_) => None,
+            None => Layout::of(self.keyed, self.inputs, types).await.at(&self.table.name)?,
+        };
+        while let Some(ranges) = layout.as_ref().and_then(|layout| layout.cut(&left, rows)) {
+            let Some(too_large) = self.each_range(ranges, &mut compute).await? else { return Ok(()) };
+            (left, rows) = (too_large.onwards(), rows / FINER);
+        }
+        let divided = self.divide(types, &left).await.at(&self.table.name)?;
+        let compute = async |divided: &Divided, portion: &Portion| {
+            compute(self.session(Keys::Portion(divided, portion)).await?).await
+        };
+        divided.each(memory, compute).await
+    }
+
+    /// Does it with ranges of keys, up to the first that is too large.
+    async fn each_range(
+        &self,
+        ranges: Vec<KeyRange>,
+        compute: &mut impl AsyncFnMut(SessionContext) -> Result<()>,
+    ) -> Result<Option<KeyRange>> {
+        for range in ranges {
+            match compute(self.session(Keys::Range(&range)).await?).await {
+                Err(error) if error.is_out_of_memory() => return Ok(Some(range)),
+                done => done?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// A session that has the input rows of some keys.
+    async fn session(&self, keys: Keys<'_>) -> Result<SessionContext> {
         let ctx = self.run.session_with_references(self.table.references())?;
         for (keyed, input) in self.keyed.iter().zip(self.inputs) {
-            let divided = match portion {
-                Some((divided, portion)) => divided.rows(&ctx, &input.name, portion).at(&self.table.name)?,
-                None => None,
-            };
-            let rows = match divided {
-                Some(rows) => rows,
-                None => self.rows(&ctx, keyed, input).await.at(&self.table.name)?,
-            };
+            let rows = self.rows(&ctx, keyed, input, keys).await.at(&self.table.name)?;
             engine::register(&ctx, &input.name, rows)?;
         }
         Ok(ctx)
     }
 
-    /// The rows of an input that the wanted keys depend on.
+    /// The rows of an input that some of the wanted keys depend on.
     async fn rows(
         &self,
         ctx: &SessionContext,
         keyed: &KeyedInput,
         input: &LakeTable,
+        keys: Keys<'_>,
     ) -> Result<Arc<dyn TableProvider>> {
-        match self.keys {
-            Some(keys) => rows_of_keys(ctx, input, keyed, keys).await,
-            None => input.provider(ctx).await,
+        if let Keys::Portion(divided, portion) = keys
+            && let Some(rows) = divided.rows(ctx, &input.name, portion)?
+        {
+            return Ok(rows);
+        }
+        let rows = match self.keys {
+            Some(keys) => rows_of_keys(ctx, input, keyed, keys).await?,
+            None => input.provider(ctx).await?,
+        };
+        match keys {
+            Keys::Range(range) => match range.holds(&keyed.key) {
+                Some(condition) => Ok(ctx.read_table(rows)?.filter(condition)?.into_view()),
+                None => Ok(rows),
+            },
+            Keys::All | Keys::Portion(..) => Ok(rows),
         }
     }
 
-    /// Divides by key, with parts of these types, what the SQL reads of the inputs. Those that are broadcast are the same for
-    /// all keys.
-    ///
-    /// # Errors
-    /// When the rows cannot be read, or there is no room for them.
-    pub async fn divide(&self, types: &SchemaRef) -> Result<Divided> {
-        let ctx = self.session(None).await?;
+    /// Divides by key, with parts of these types, what the SQL reads of the inputs' rows of a range. Those that are broadcast are
+    /// the same for all keys.
+    async fn divide(&self, types: &SchemaRef, range: &KeyRange) -> Result<Divided> {
+        let ctx = self.session(Keys::All).await?;
         let read = Transform::plan(&ctx, self.table, &[], None).await?.columns_read()?;
         let mut divided = Divided::default();
         for (keyed, input) in self.keyed.iter().zip(self.inputs).filter(|(keyed, _)| !keyed.is_broadcast()) {
             let of_key = keyed.key.iter().flat_map(|part| part.column_refs()).map(|column| column.name.as_str());
             let mut columns: BTreeSet<&str> = of_key.collect();
             columns.extend(read.get(&input.name).into_iter().flatten().map(String::as_str));
-            let rows = ctx.table(input.name.as_str()).await?;
+            let mut rows = ctx.table(input.name.as_str()).await?;
+            if let Some(condition) = range.holds(&keyed.key) {
+                rows = rows.filter(condition)?;
+            }
             let rows = rows.select_columns(&columns.into_iter().collect::<Vec<_>>())?;
             divided.add(&ctx, &input.name, rows, &keyed.key, types).await?;
         }
