@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(whole.cut(&KeyRange::default(), 1000), None);
         let of_one_key = layout((0..40).map(|_| (7, 7)));
         assert_eq!(of_one_key.cut(&KeyRange::default(), 1000), None);
-        let fine = layout((0..40).map(|group| (group * 10, group * 10 + 15)));
+        let fine = layout((0..40).map(|group| (group * 10, group * 10 + 35)));
         assert_eq!(fine.cut(&KeyRange::default(), 50), None, "each row group would be read more than twice");
         assert_eq!(layout([]).cut(&KeyRange::default(), 50), None);
     }
