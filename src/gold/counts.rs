@@ -79,7 +79,8 @@ pub(super) async fn count_all(work: &Work<'_>) -> Result<Option<Written>> {
         }
         Ok(())
     };
-    parts.each_portion(&schema_of(counts), work.run.limits.memory / COST, count).await?;
+    // Boxed as in `Parts::compute`.
+    Box::pin(parts.each_portion(&schema_of(counts), work.run.limits.memory / COST, count)).await?;
     if groups > MOST_ROWS {
         return Ok(None);
     }

@@ -73,13 +73,14 @@ impl Parts<'_> {
             // The engine will use all that it may.
             memory::give_back_beyond(self.run.limits.memory / 2);
         }
+        // Boxed, for each table's refresh would be as large as what few of them need: too large for the stack of a thread.
         if rows / HOPELESS > self.run.limits.memory {
-            return self.compute_in_portions(replace).await;
+            return Box::pin(self.compute_in_portions(replace)).await;
         }
         match self.compute_some(&self.session(Keys::All).await?, replace).await {
             Err(error) if error.is_out_of_memory() => {
                 memory::give_back_beyond(self.run.limits.memory / 2);
-                self.compute_in_portions(replace).await
+                Box::pin(self.compute_in_portions(replace)).await
             }
             written => written?.judged(),
         }
@@ -134,6 +135,7 @@ impl Parts<'_> {
             None => Layout::of(self.keyed, self.inputs, types).await.at(&self.table.name)?,
         };
         while let Some(ranges) = layout.as_ref().and_then(|layout| layout.cut(&left, rows)) {
+            tracing::info!(table = %self.table.name, ranges = ranges.len(), "computed in ranges of keys");
             let Some(too_large) = self.each_range(ranges, &mut compute).await? else { return Ok(()) };
             (left, rows) = (too_large.onwards(), rows / FINER);
         }

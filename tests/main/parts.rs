@@ -191,6 +191,33 @@ fn a_key_that_does_not_fit_alone_is_told() {
     assert!(outcome.stderr.contains("give it more --memory"), "{}", outcome.stderr);
 }
 
+/// Notes whose sites ascend from run to run, so that the table's row groups lie in the order of its keys; some have no site.
+fn deliver_in_order(sandbox: &Sandbox, run: u64) {
+    let note = |id: u64| {
+        let site = (!id.is_multiple_of(97)).then(|| format!("S{:05}", id / 8));
+        let text = blake3::hash(&id.to_le_bytes()).to_hex().to_string();
+        json!({"id": id, "site": site, "text": text, "at": 1}).to_string() + "\n"
+    };
+    sandbox.deliver(&format!("notes/{run}.json"), (run * 50_000..(run + 1) * 50_000).map(note).collect::<String>());
+}
+
+#[test]
+fn what_lies_in_the_order_of_its_keys_is_computed_in_ranges() {
+    let (little, plenty) = (ward(), ward());
+    for sandbox in [&little, &plenty] {
+        let by_site = SQL.replace("UPPER(s.code)", "s.code");
+        std::fs::write(sandbox.path("project/pipelines/ward/gold/texts.sql"), by_site).unwrap();
+        for run in 0..4 {
+            deliver_in_order(sandbox, run);
+            sandbox.run();
+        }
+    }
+    let outcome = little.expect(0, &["--memory", "16MB", "-v", "run", "--stage", "gold", "--full-refresh"]);
+    assert!(outcome.stderr.contains("computed in ranges of keys"), "{}", outcome.stderr);
+    assert!(plenty.count("gold.texts") > 20_000);
+    little.assert_same_rows(&plenty, "in ranges (left) and all at once");
+}
+
 #[test]
 fn counts_of_many_rows_are_added_up() {
     let (little, plenty) = (Sandbox::new(), Sandbox::new());
