@@ -2,6 +2,7 @@
 //! changed. `check` has shown that the SQL is of this kind; a full refresh gives the same table.
 
 use arrow::array::RecordBatch;
+use futures::future::LocalBoxFuture;
 
 use super::counts;
 use super::held::Held;
@@ -97,13 +98,15 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Computes all rows and replaces the table's.
-    async fn replace_all(&mut self, why: Why) -> Result<TableReport> {
-        let written = match unless_out_of_memory(counts::count_all(self).await)? {
-            Some(counted) => counted,
-            None => self.parts(None).compute(&Replace::All).await?,
-        };
-        replace_all(self.run, self.table, self.target, self.spec, self.inputs, why, written).await
+    /// Computes all rows and replaces the table's. Boxed, for [`refresh`] would be three times as large.
+    fn replace_all(&mut self, why: Why) -> LocalBoxFuture<'_, Result<TableReport>> {
+        Box::pin(async move {
+            let written = match unless_out_of_memory(counts::count_all(self).await)? {
+                Some(counted) => counted,
+                None => self.parts(None).compute(&Replace::All).await?,
+            };
+            replace_all(self.run, self.table, self.target, self.spec, self.inputs, why, written).await
+        })
     }
 
     /// The input of a name.

@@ -79,7 +79,7 @@ pub(super) async fn count_all(work: &Work<'_>) -> Result<Option<Written>> {
         }
         Ok(())
     };
-    // Boxed as in `Parts::compute`.
+    // Boxed as `Parts::compute_in_portions` is.
     Box::pin(parts.each_portion(&schema_of(counts), work.run.limits.memory / COST, count)).await?;
     if groups > MOST_ROWS {
         return Ok(None);

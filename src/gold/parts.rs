@@ -13,6 +13,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::prelude::SessionContext;
+use futures::future::LocalBoxFuture;
 
 use super::divided::{Divided, Portion, SHARE};
 use super::keys::{ChangedKeys, key_schema, rows_of_keys};
@@ -73,14 +74,13 @@ impl Parts<'_> {
             // The engine will use all that it may.
             memory::give_back_beyond(self.run.limits.memory / 2);
         }
-        // Boxed, for each table's refresh would be as large as what few of them need: too large for the stack of a thread.
         if rows / HOPELESS > self.run.limits.memory {
-            return Box::pin(self.compute_in_portions(replace)).await;
+            return self.compute_in_portions(replace).await;
         }
         match self.compute_some(&self.session(Keys::All).await?, replace).await {
             Err(error) if error.is_out_of_memory() => {
                 memory::give_back_beyond(self.run.limits.memory / 2);
-                Box::pin(self.compute_in_portions(replace)).await
+                self.compute_in_portions(replace).await
             }
             written => written?.judged(),
         }
@@ -95,21 +95,24 @@ impl Parts<'_> {
         Ok(usize::try_from(rows).unwrap_or(usize::MAX))
     }
 
-    async fn compute_in_portions(&self, replace: &Replace) -> Result<Written> {
-        tracing::info!(table = %self.table.name, "not all keys fit into memory at once");
-        let mut written = None::<Written>;
-        let compute = async |ctx: SessionContext| {
-            // What is set aside now is replaced once.
-            let replace = if written.is_none() { replace } else { &Replace::Nothing };
-            let more = self.compute_some(&ctx, replace).await?;
-            written = Some(match written.take() {
-                Some(before) => before.and(more),
-                None => more,
-            });
-            Ok(())
-        };
-        self.each_portion(&key_schema(self.table, self.replace_by), self.run.limits.memory, compute).await?;
-        written.ok_or_else(|| Error::failed(format!("{}: nothing was computed", self.table.name)))?.judged()
+    /// Boxed, for each table's refresh would be as large as what few of them need: too large for the stack of a thread.
+    fn compute_in_portions<'a>(&'a self, replace: &'a Replace) -> LocalBoxFuture<'a, Result<Written>> {
+        Box::pin(async move {
+            tracing::info!(table = %self.table.name, "not all keys fit into memory at once");
+            let mut written = None::<Written>;
+            let compute = async |ctx: SessionContext| {
+                // What is set aside now is replaced once.
+                let replace = if written.is_none() { replace } else { &Replace::Nothing };
+                let more = self.compute_some(&ctx, replace).await?;
+                written = Some(match written.take() {
+                    Some(before) => before.and(more),
+                    None => more,
+                });
+                Ok(())
+            };
+            self.each_portion(&key_schema(self.table, self.replace_by), self.run.limits.memory, compute).await?;
+            written.ok_or_else(|| Error::failed(format!("{}: nothing was computed", self.table.name)))?.judged()
+        })
     }
 
     /// Runs the SQL over the rows that a session has.

@@ -8,6 +8,7 @@ use arrow::datatypes::Fields;
 use chrono::{DateTime, Utc};
 use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::prelude::SessionContext;
+use futures::future::LocalBoxFuture;
 
 use crate::bronze::database::{self, Databases};
 use crate::contract::{Definition, Project, Reference, Source, Stage, Table, TableName};
@@ -189,16 +190,23 @@ impl Run {
         Self::new(self.lake.clone(), self.project.clone(), self.inputs.clone(), self.limits, progress)
     }
 
-    async fn refresh_all(&self, tables: &[TableName], options: &Options) -> Result<RunReport> {
-        let (mut errors, is_whole) = self.catch_up_others(tables, options).await;
-        let (reports, failed) = self.walk(tables, options).await;
-        errors.extend(failed);
-        if is_whole && errors.is_empty() {
-            self.tidy().await;
-        }
-        let release = self.record(&reports, errors.is_empty(), options).await?;
-        let seconds = (Utc::now() - self.started).as_seconds_f64();
-        Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })
+    /// Boxed as [`Self::refresh`] is.
+    fn refresh_all<'a>(
+        &'a self,
+        tables: &'a [TableName],
+        options: &'a Options,
+    ) -> LocalBoxFuture<'a, Result<RunReport>> {
+        Box::pin(async move {
+            let (mut errors, is_whole) = self.catch_up_others(tables, options).await;
+            let (reports, failed) = self.walk(tables, options).await;
+            errors.extend(failed);
+            if is_whole && errors.is_empty() {
+                self.tidy().await;
+            }
+            let release = self.record(&reports, errors.is_empty(), options).await?;
+            let seconds = (Utc::now() - self.started).as_seconds_f64();
+            Ok(RunReport { run: self.id.clone(), tables: reports, release, seconds, errors })
+        })
     }
 
     /// Brings tables up to date, and gives a report a table and what failed.
@@ -286,13 +294,14 @@ impl Run {
         refreshed
     }
 
-    async fn refresh(&self, table: &Table) -> Result<TableReport> {
+    /// Boxed, for together they are too large for the stack of a thread.
+    fn refresh<'a>(&'a self, table: &'a Table) -> LocalBoxFuture<'a, Result<TableReport>> {
         match &table.definition {
-            Definition::Bronze { .. } => bronze::ingest(self, table).await,
-            Definition::ByRecord { .. } => silver::by_record::refresh(self, table).await,
-            Definition::ByKey { .. } => gold::by_key::refresh(self, table).await,
-            Definition::Surrogate { .. } => silver::surrogate::refresh(self, table).await,
-            Definition::Whole { .. } => gold::whole::refresh(self, table).await,
+            Definition::Bronze { .. } => Box::pin(bronze::ingest(self, table)),
+            Definition::ByRecord { .. } => Box::pin(silver::by_record::refresh(self, table)),
+            Definition::ByKey { .. } => Box::pin(gold::by_key::refresh(self, table)),
+            Definition::Surrogate { .. } => Box::pin(silver::surrogate::refresh(self, table)),
+            Definition::Whole { .. } => Box::pin(gold::whole::refresh(self, table)),
         }
     }
 
