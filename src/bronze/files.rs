@@ -30,7 +30,7 @@ pub async fn ingest(run: &Run, table: &Table, source: &Source, files: &FileSourc
     }
     let ledger_table = run.lake.open_or_create(&ops::files()).await?;
     let last = newest_batch(held.as_ref()).await?;
-    let mut ledger = Ledger::read(&ledger_table, &name, last).await?;
+    let mut ledger = run.ledgers.of(&ledger_table, &name, last).await?;
     agree(run, &spec.name, held.as_ref(), &ledger).await?;
     let mut target = run.lake.open_or_create(&spec).await?;
     let unseen = unseen(run, source, files, &ledger).await?;
@@ -120,7 +120,7 @@ pub async fn plan(run: &Run, table: &Table, source: &Source, files: &FileSource)
     let ledger = match run.lake.open(&ops::files().name).await? {
         Some(ledger) => {
             let held = run.lake.open(&table.name.to_string()).await?;
-            Ledger::read(&ledger, &source_name(table, source), newest_batch(held.as_ref()).await?).await?
+            run.ledgers.of(&ledger, &source_name(table, source), newest_batch(held.as_ref()).await?).await?
         }
         None => Ledger::default(),
     };

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use tokio::sync::Mutex;
 
 use crate::error::Result;
-use crate::lake::{Follower, LakeTable, read_file, rewrite_each};
+use crate::lake::{Follower, LakeTable, read_columns, rewrite_each};
 use crate::ops;
 use crate::source::FileEntry;
 
@@ -89,16 +90,12 @@ impl Ledger {
     ///
     /// # Errors
     /// When storage fails.
-    #[tracing::instrument(level = "trace", skip_all, name = "ledger")]
     pub async fn read(files: &LakeTable, source: &str, last: i64) -> Result<Self> {
-        let mut rows = Vec::new();
-        for (index, file) in files.files()?.iter().enumerate() {
-            let mut first = 0;
-            for batch in read_file(files, file).await? {
-                rows.extend(rows_of(&batch, source, index, first));
-                first += batch.num_rows() as u32;
-            }
-        }
+        let rows = read_rows(files).await?.remove(source).unwrap_or_default();
+        Ok(Self::of(rows, last))
+    }
+
+    fn of(rows: Vec<Row>, last: i64) -> Self {
         let mut ledger = Self {
             newest_batch: rows.iter().filter_map(|row| row.batch).max().unwrap_or_default(),
             newest_seen_at: rows.iter().map(|row| row.seen.seen_at).max().unwrap_or_default(),
@@ -107,7 +104,7 @@ impl Ledger {
         let (known, beyond) = split(rows, last);
         known.into_iter().for_each(|row| ledger.add(&row.uri, row.seen));
         beyond.into_iter().for_each(|row| ledger.beyond.entry(row.file).or_default().push(row.place));
-        Ok(ledger)
+        ledger
     }
 
     /// Takes the rows that do not count out of `ops.files`; `None` when there are none.
@@ -186,6 +183,53 @@ impl Ledger {
     }
 }
 
+/// The ledgers of a run, whose rows lie in the same files: read once for all sources, while nothing is added to them.
+#[derive(Default)]
+pub struct Ledgers(Mutex<Unclaimed>);
+
+#[derive(Default)]
+struct Unclaimed {
+    version: Option<u64>,
+    rows: HashMap<String, Vec<Row>>,
+    claimed: HashSet<String>,
+}
+
+impl Ledgers {
+    /// As [`Ledger::read`].
+    ///
+    /// # Errors
+    /// When storage fails.
+    #[tracing::instrument(level = "trace", skip_all, name = "ledger")]
+    pub async fn of(&self, files: &LakeTable, source: &str, last: i64) -> Result<Ledger> {
+        let mut unclaimed = self.0.lock().await;
+        if unclaimed.version != Some(files.version()) || unclaimed.claimed.contains(source) {
+            *unclaimed = Unclaimed::default();
+            unclaimed.rows = read_rows(files).await?;
+            unclaimed.version = Some(files.version());
+        }
+        unclaimed.claimed.insert(source.to_owned());
+        let rows = unclaimed.rows.remove(source).unwrap_or_default();
+        Ok(Ledger::of(rows, last))
+    }
+}
+
+/// The columns that [`rows_of`] reads.
+const COLUMNS: [&str; 8] = ["source", "batch", "uri", "size", "modified_at", "e_tag", "content_hash", "seen_at"];
+
+/// The rows of each source.
+async fn read_rows(files: &LakeTable) -> Result<HashMap<String, Vec<Row>>> {
+    let columns = COLUMNS.map(str::to_owned);
+    let mut rows = HashMap::new();
+    for (index, file) in files.files()?.iter().enumerate() {
+        let mut first = 0;
+        for batch in read_columns(files, &file.path, file.size, &columns).await? {
+            rows_of(&batch, index, first, &mut rows);
+            first += batch.num_rows() as u32;
+        }
+    }
+    Ok(rows)
+}
+
 /// The rows that count, and those that do not.
 fn split(rows: Vec<Row>, last: i64) -> (Vec<Row>, Vec<Row>) {
     if rows.iter().all(|row| row.batch.is_none_or(|batch| batch <= last)) {
@@ -198,16 +242,16 @@ fn split(rows: Vec<Row>, last: i64) -> (Vec<Row>, Vec<Row>) {
     rows.into_iter().partition(|row| row.batch.map_or_else(|| has_content(row), |batch| batch <= last))
 }
 
-/// The rows of a source in a batch of `ops.files` whose first row stands at `first` in its file.
-fn rows_of(batch: &RecordBatch, source: &str, file: usize, first: u32) -> Vec<Row> {
+/// Adds the rows of a batch of `ops.files`, whose first row stands at `first` in its file, to those of their sources.
+fn rows_of(batch: &RecordBatch, file: usize, first: u32, rows: &mut HashMap<String, Vec<Row>>) {
     let text = |name: &str| batch.column_by_name(name).map(|column| column.as_string::<i32>());
     let number = |name: &str| batch.column_by_name(name).map(|column| column.as_primitive::<Int64Type>());
     let time = |name: &str| batch.column_by_name(name).map(|column| column.as_primitive::<TimestampMicrosecondType>());
     let (Some(sources), Some(uris), Some(hashes)) = (text("source"), text("uri"), text("content_hash")) else {
-        return Vec::new();
+        return;
     };
-    let (Some(batches), Some(sizes)) = (number("batch"), number("size")) else { return Vec::new() };
-    let (Some(modified), Some(seen)) = (time("modified_at"), time("seen_at")) else { return Vec::new() };
+    let (Some(batches), Some(sizes)) = (number("batch"), number("size")) else { return };
+    let (Some(modified), Some(seen)) = (time("modified_at"), time("seen_at")) else { return };
     // Lakes have rows from before the column was there.
     let e_tags = text("e_tag");
     let row = |row: usize| Row {
@@ -223,12 +267,20 @@ fn rows_of(batch: &RecordBatch, source: &str, file: usize, first: u32) -> Vec<Ro
             content_hash: hashes.is_valid(row).then(|| hashes.value(row).to_owned()),
         },
     };
-    (0..batch.num_rows()).filter(|row| sources.value(*row) == source).map(row).collect()
+    for place in 0..batch.num_rows() {
+        let source = sources.value(place);
+        match rows.get_mut(source) {
+            Some(rows) => rows.push(row(place)),
+            None => drop(rows.insert(source.to_owned(), vec![row(place)])),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lake::{Commit, Durability, Lake};
+    use crate::ops::FileRow;
     use crate::source::Location;
 
     fn file(uri: &str, size: u64, modified_us: i64) -> FileEntry {
@@ -275,5 +327,50 @@ mod tests {
         let mut twice = ledger();
         assert_eq!(twice.classify(&file("b", 5, 9), Some("else")), Event::New);
         assert_eq!(twice.classify(&file("c", 5, 9), Some("else")), Event::Duplicate, "twice in one run");
+    }
+
+    #[tokio::test]
+    async fn the_ledgers_of_a_run_are_what_the_files_say_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::at(&folder.path().display().to_string(), Durability::None).unwrap();
+        let add = async |source: &str, uri: &str, batch: i64| {
+            let row = FileRow {
+                run: "r".to_owned(),
+                source: source.to_owned(),
+                batch: Some(batch),
+                uri: uri.to_owned(),
+                size: 5,
+                modified_at: 1,
+                e_tag: None,
+                content_hash: Some(uri.to_owned()),
+                event: "new".to_owned(),
+                records: 1,
+                reason: None,
+                seen_at: batch,
+            };
+            let adds = ops::write(&lake, &ops::files(), &[row]).await.unwrap();
+            let mut table = lake.open_or_create(&ops::files()).await.unwrap();
+            table.commit(&lake, Commit { adds, ..Commit::default() }).await.unwrap();
+            table
+        };
+        let ledgers = Ledgers::default();
+        let read = async |files: &LakeTable, source: &str, last: i64| {
+            let ledger = ledgers.of(files, source, last).await.unwrap();
+            (["a", "b", "c"].map(|uri| ledger.has_read(&file(uri, 5, 1))), ledger.newest_batch)
+        };
+        add("p.one", "a", 1).await;
+        let files = add("p.two", "b", 1).await;
+        assert_eq!(read(&files, "p.one", 1).await, ([true, false, false], 1));
+        assert_eq!(read(&files, "p.two", 1).await, ([false, true, false], 1));
+        assert_eq!(read(&files, "p.none", 0).await, ([false; 3], 0));
+        assert_eq!(read(&files, "p.one", 1).await, ([true, false, false], 1), "asked for again, as a further try does");
+        let files = add("p.one", "c", 2).await;
+        assert_eq!(read(&files, "p.two", 1).await, ([false, true, false], 1));
+        assert_eq!(
+            read(&files, "p.one", 1).await,
+            ([true, false, false], 2),
+            "what bronze does not have does not count"
+        );
+        assert_eq!(read(&files, "p.one", 2).await, ([true, false, true], 2));
     }
 }

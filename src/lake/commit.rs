@@ -5,6 +5,7 @@
 //! another table. They are applied right after it, and again by whoever finds that they were not ([`catch_up`]).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, AddCDCFile, Remove, Transaction};
@@ -19,7 +20,7 @@ use super::{Lake, LakeTable};
 use crate::error::{Error, Place, Result};
 
 /// Commits after which a table gets a checkpoint: opening it reads no more entries than that.
-const CHECKPOINT_EVERY: u64 = 10;
+pub(super) const CHECKPOINT_EVERY: u64 = 10;
 /// The key of the followers in Delta's commit info.
 const FOLLOWERS: &str = "medalha.followers";
 
@@ -207,9 +208,9 @@ impl LakeTable {
     }
 
     /// The newest commit that this program made, as far as the log tells.
-    async fn newest_own(&self) -> Result<Option<(u64, LogEntry)>> {
+    async fn newest_own(&self) -> Result<Option<(u64, Arc<LogEntry>)>> {
         for version in (0..=self.version()).rev() {
-            let Some(entry) = self.log_entry(version).await? else { break };
+            let Some(entry) = self.recent_entry(version).await? else { break };
             if !entry.is_foreign() {
                 return Ok(Some((version, entry)));
             }

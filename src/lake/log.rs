@@ -28,6 +28,8 @@ pub struct LogEntry {
     pub removes: Vec<Remove>,
     /// Files of its changed rows.
     pub changes: Vec<AddCDCFile>,
+    /// The positions that it records, see [`super::Commit`].
+    pub positions: BTreeMap<String, i64>,
     /// Whether it set columns, description or properties.
     pub has_metadata: bool,
 }
@@ -49,6 +51,7 @@ impl LogEntry {
                 Action::Add(add) => entry.adds.push(DataFile::of(add)),
                 Action::Remove(remove) => entry.removes.push(remove),
                 Action::Cdc(cdc) => entry.changes.push(cdc),
+                Action::Txn(position) => drop(entry.positions.insert(position.app_id, position.version)),
                 Action::Metadata(_) => entry.has_metadata = true,
                 _ => {}
             }

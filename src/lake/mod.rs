@@ -247,6 +247,19 @@ impl Lake {
         Ok(table)
     }
 
+    /// Opens tables side by side, for those who open them next, where the lake remembers any. What cannot be opened is told
+    /// then.
+    pub async fn open_ahead(&self, names: impl IntoIterator<Item = String>) {
+        if self.opened.is_none() {
+            return;
+        }
+        let open = names.into_iter().map(|name| {
+            let lake = self.clone();
+            tokio::spawn(async move { drop(lake.open(&name).await) })
+        });
+        futures::future::join_all(open).await;
+    }
+
     /// Opens a table as it was at a version; `None` when there is no such table.
     ///
     /// # Errors

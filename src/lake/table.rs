@@ -15,6 +15,8 @@ use object_store::ObjectStoreExt;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::commit::CHECKPOINT_EVERY;
+use super::log::LogEntry;
 use super::{Store, TableSpec};
 use crate::error::{Place, Result};
 
@@ -70,14 +72,15 @@ pub struct LakeTable {
     pub name: String,
     table: DeltaTable,
     schema: SchemaRef,
-    /// Those positions of this version that were asked for: each question reads the log.
     positions: Arc<Mutex<HashMap<String, Option<i64>>>>,
+    /// Those entries of the log that were read, and may be asked for again.
+    recent: Arc<Mutex<HashMap<u64, Arc<LogEntry>>>>,
 }
 
 impl LakeTable {
     pub(super) fn new(name: &str, table: DeltaTable) -> Result<Self> {
         let schema = arrow_schema(name, &table)?;
-        Ok(Self { name: name.to_owned(), table, schema, positions: Arc::default() })
+        Ok(Self { name: name.to_owned(), table, schema, positions: Arc::default(), recent: Arc::default() })
     }
 
     /// Takes over the state after a commit of these positions.
@@ -175,10 +178,47 @@ impl LakeTable {
         if let Some(position) = known {
             return Ok(position);
         }
-        let snapshot = self.table.snapshot().at(&self.name)?;
-        let position = snapshot.transaction_version(self.table.log_store().as_ref(), name).await.at(&self.name)?;
+        let position = match self.recent_position(name).await {
+            Some(position) => position,
+            None => {
+                let snapshot = self.table.snapshot().at(&self.name)?;
+                snapshot.transaction_version(self.table.log_store().as_ref(), name).await.at(&self.name)?
+            }
+        };
         self.known_positions().insert(name.to_owned(), position);
         Ok(position)
+    }
+
+    /// A position, or that there is none, where the newest entries of the log tell: nearly each commit records all that the
+    /// table has, and Delta's own search reads the log anew for every name.
+    async fn recent_position(&self, name: &str) -> Option<Option<i64>> {
+        let newest = self.version();
+        for version in (newest.saturating_sub(CHECKPOINT_EVERY)..=newest).rev() {
+            // What is wrong with an entry, if it matters, is told by Delta's own search.
+            let entry = self.recent_entry(version).await.ok()??;
+            if let Some(position) = entry.positions.get(name) {
+                return Some(Some(*position));
+            }
+        }
+        (newest <= CHECKPOINT_EVERY).then_some(None)
+    }
+
+    /// An entry of the log that is kept for who asks next; `None` when the log no longer has it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) async fn recent_entry(&self, version: u64) -> Result<Option<Arc<LogEntry>>> {
+        let known = self.recent_entries().get(&version).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let entry = self.log_entry(version).await?.map(Arc::new);
+        self.recent_entries().extend(entry.iter().map(|entry| (version, entry.clone())));
+        Ok(entry)
+    }
+
+    fn recent_entries(&self) -> MutexGuard<'_, HashMap<u64, Arc<LogEntry>>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What SQL reads the table through: its columns without their comments, which to DataFusion are a part of a column's
@@ -246,4 +286,35 @@ fn arrow_schema(name: &str, table: &DeltaTable) -> Result<SchemaRef> {
 /// A version or a count as Delta's logs hold it.
 pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::{Commit, Durability, Lake};
+    use crate::ops;
+
+    #[tokio::test]
+    async fn a_position_is_the_newest_however_old_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::at(&folder.path().display().to_string(), Durability::None).unwrap();
+        let mut table = lake.open_or_create(&ops::pins()).await.unwrap();
+        let last = 2 * CHECKPOINT_EVERY as i64 + 3;
+        for number in 1..=last {
+            let mut positions = BTreeMap::from([("each".to_owned(), number), (format!("once {number}"), number)]);
+            positions.extend((number % 15 == 2).then(|| ("seldom".to_owned(), number)));
+            table.commit(&lake, Commit { positions, ..Commit::default() }).await.unwrap();
+            let opened = lake.open("ops.pins").await.unwrap().unwrap();
+            let seldom = (1..=number).rev().find(|number| number % 15 == 2);
+            for table in [&table, &opened] {
+                assert_eq!(table.position("each").await.unwrap(), Some(number));
+                assert_eq!(table.position("seldom").await.unwrap(), seldom, "after {number}");
+                assert_eq!(table.position("once 1").await.unwrap(), Some(1), "after {number}");
+                assert_eq!(table.position("never").await.unwrap(), None);
+            }
+        }
+        let then = lake.open_at("ops.pins", 4).await.unwrap().unwrap();
+        assert_eq!(then.position("each").await.unwrap(), Some(4));
+        assert_eq!(then.position("once 5").await.unwrap(), None, "that was later");
+    }
 }

@@ -11,6 +11,7 @@ use deltalake::datafusion::prelude::SessionContext;
 use futures::future::LocalBoxFuture;
 
 use crate::bronze::database::{self, Databases};
+use crate::bronze::ledger::Ledgers;
 use crate::contract::{Definition, Project, Reference, Source, Stage, Table, TableName};
 use crate::engine::{self, Limits};
 use crate::error::{Error, Result};
@@ -124,6 +125,8 @@ pub struct Run {
     pub progress: Progress,
     /// The snapshots of databases that the run reads.
     pub(crate) databases: Databases,
+    /// What it knows of the files of its sources.
+    pub(crate) ledgers: Ledgers,
     /// Compute silver and gold anew from bronze.
     pub full_refresh: bool,
     work: Work,
@@ -149,6 +152,7 @@ impl Run {
             id: uuid::Uuid::now_v7().to_string(),
             progress,
             databases: Databases::default(),
+            ledgers: Ledgers::default(),
             started,
             full_refresh: false,
             work: Work::Refresh,
@@ -197,6 +201,8 @@ impl Run {
         options: &'a Options,
     ) -> LocalBoxFuture<'a, Result<RunReport>> {
         Box::pin(async move {
+            let of_ops = ops::all().into_iter().map(|spec| spec.name).chain([QUARANTINE.to_owned()]);
+            self.lake.open_ahead(of_ops.chain(tables.iter().map(TableName::to_string))).await;
             let (mut errors, is_whole) = self.catch_up_others(tables, options).await;
             let (reports, failed) = self.walk(tables, options).await;
             errors.extend(failed);
