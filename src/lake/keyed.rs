@@ -130,7 +130,7 @@ async fn groups_of(table: &LakeTable, file: &DataFile, key: &RowKey, keys: &KeyS
     let candidates = match &key.first {
         Some(first) => {
             let stored = StoredFile::of(table, &file.path, file.size)?;
-            candidate_groups(stored, reader.metadata(), keys, first).await.at(&file.path)?
+            candidate_groups(stored, reader.metadata(), reader.schema(), keys, first).await.at(&file.path)?
         }
         None => (0..reader.metadata().num_row_groups()).collect(),
     };

@@ -1,15 +1,15 @@
 //! Finds the rows of given keys, and where in which file they stand, without reading what cannot hold them.
 //!
-//! A file's bloom filters say which of its row groups may hold a key; of those only the key columns are read.
+//! The statistics and bloom filters of a file say which of its row groups may hold a key; of those only the key columns are read.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array, make_comparator};
+use arrow::compute::{SortOptions, concat, filter_record_batch, sort, take_record_batch};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema};
 use arrow::row::{RowConverter, SortField};
 use deltalake::parquet::arrow::async_reader::AsyncFileReader;
 use deltalake::parquet::bloom_filter::Sbbf;
@@ -127,15 +127,42 @@ impl KeySet {
         self.first_rows <= FEW_KEYS
     }
 
+    /// The values that keys begin with; `None` where they are too many, or not all are known.
+    fn first_values(&self) -> Result<Option<FirstValues>> {
+        if !self.are_few() || self.first.iter().any(|values| values.null_count() > 0) {
+            return Ok(None);
+        }
+        let values: Vec<&dyn Array> = self.first.iter().map(AsRef::as_ref).collect();
+        Ok(if values.is_empty() { None } else { Some(FirstValues(sort(&concat(&values)?, None)?)) })
+    }
+}
+
+/// Values that keys begin with, in ascending order; none is NULL.
+struct FirstValues(ArrayRef);
+
+impl FirstValues {
+    /// Those from the least to the most that a row group has; all where that is not known.
+    fn within(&self, least: &ArrayRef, most: &ArrayRef, group: usize) -> Result<Self> {
+        let is_known = least.is_valid(group) && most.is_valid(group) && least.data_type() == self.0.data_type();
+        // What is no number has no place among numbers.
+        if !is_known || self.0.data_type().is_floating() {
+            return Ok(Self(self.0.clone()));
+        }
+        let order = SortOptions::default();
+        let (least, most) = (make_comparator(&self.0, least, order)?, make_comparator(&self.0, most, order)?);
+        let places: Vec<usize> = (0..self.0.len()).collect();
+        let first = places.partition_point(|place| least(*place, group).is_lt());
+        let end = places.partition_point(|place| most(*place, group).is_le());
+        Ok(Self(self.0.slice(first, end.saturating_sub(first))))
+    }
+
     fn may_be_in(&self, filter: &Sbbf) -> bool {
-        self.first.iter().any(|values| match values.data_type() {
-            // Bloom filters know no NULL.
-            _ if values.null_count() > 0 => true,
-            DataType::Utf8 => values.as_string::<i32>().iter().flatten().any(|value| filter.check(value)),
-            DataType::Int32 => values.as_primitive::<Int32Type>().iter().flatten().any(|value| filter.check(&value)),
-            DataType::Int64 => values.as_primitive::<Int64Type>().iter().flatten().any(|value| filter.check(&value)),
+        match self.0.data_type() {
+            DataType::Utf8 => self.0.as_string::<i32>().iter().flatten().any(|value| filter.check(value)),
+            DataType::Int32 => self.0.as_primitive::<Int32Type>().values().iter().any(|value| filter.check(value)),
+            DataType::Int64 => self.0.as_primitive::<Int64Type>().values().iter().any(|value| filter.check(value)),
             _ => true,
-        })
+        }
     }
 }
 
@@ -188,7 +215,7 @@ async fn search_file(
     }
     let Some(first) = key.first() else { return Ok(Vec::new()) };
     let stored = StoredFile::of(table, &file.path, file.size)?;
-    let groups = candidate_groups(stored, reader.metadata(), keys, first).await.at(&file.path)?;
+    let groups = candidate_groups(stored, reader.metadata(), reader.schema(), keys, first).await.at(&file.path)?;
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -214,28 +241,36 @@ async fn search_file(
     Ok(found)
 }
 
-/// The row groups that may hold a key, by the bloom filters of the column that keys begin with. These are fetched together: a
-/// file has many, and to ask for each takes longer than to read it.
+/// The row groups that may hold a key, by the values that they lie between and by the bloom filters of the column that keys begin
+/// with. These are fetched together: a file has many, and to ask for each takes longer than to read it.
 pub(super) async fn candidate_groups(
     mut file: StoredFile,
     metadata: &ParquetMetaData,
+    schema: &Schema,
     keys: &KeySet,
     first: &str,
 ) -> Result<Vec<usize>> {
-    let columns = metadata.file_metadata().schema_descr().columns();
+    let (groups, columns) = (metadata.row_groups(), metadata.file_metadata().schema_descr().columns());
     let leaf = columns.iter().position(|column| column.path().string() == first);
-    let all = 0..metadata.num_row_groups();
-    let Some(leaf) = leaf.filter(|_| keys.are_few()) else { return Ok(all.collect()) };
-    let places: Vec<_> = metadata.row_groups().iter().map(|group| filter_place(group.column(leaf))).collect();
-    let mut filters = file.get_byte_ranges(places.iter().flatten().cloned().collect()).await?.into_iter();
-    let mut groups = Vec::new();
-    for (group, place) in all.zip(places) {
-        let filter = place.and_then(|_| filters.next()).map(|bytes| Sbbf::from_bytes(&bytes)).transpose()?;
-        if filter.is_none_or(|filter| keys.may_be_in(&filter)) {
-            groups.push(group);
+    let (Some(leaf), Some(values)) = (leaf, keys.first_values()?) else { return Ok((0..groups.len()).collect()) };
+    let (least, most) = reader::bounds(metadata, schema, first)?;
+    let mut candidates = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        let values = values.within(&least, &most, index)?;
+        if !values.0.is_empty() {
+            candidates.push((index, values, filter_place(group.column(leaf))));
         }
     }
-    Ok(groups)
+    let places = candidates.iter().filter_map(|(.., place)| place.clone()).collect();
+    let mut filters = file.get_byte_ranges(places).await?.into_iter();
+    let mut found = Vec::new();
+    for (index, values, place) in candidates {
+        let filter = place.and_then(|_| filters.next()).map(|bytes| Sbbf::from_bytes(&bytes)).transpose()?;
+        if filter.is_none_or(|filter| values.may_be_in(&filter)) {
+            found.push(index);
+        }
+    }
+    Ok(found)
 }
 
 /// Where a column chunk's bloom filter is in its file, if it has one.
@@ -256,4 +291,40 @@ fn places(reader: &FileReader, groups: &[usize]) -> impl Iterator<Item = u32> + 
         start = end;
     }
     ranges.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, Int64Array, StringArray};
+
+    use super::*;
+
+    fn within(keys: ArrayRef, least: ArrayRef, most: ArrayRef) -> Vec<usize> {
+        let mut set = KeySet::default();
+        set.add(&[keys]).unwrap();
+        let values = set.first_values().unwrap().unwrap();
+        (0..least.len()).map(|group| values.within(&least, &most, group).unwrap().0.len()).collect()
+    }
+
+    #[test]
+    fn only_groups_that_lie_around_a_key_are_asked() {
+        let keys = Arc::new(StringArray::from(vec!["b", "d", "b", "dd", "x"]));
+        let least = Arc::new(StringArray::from(vec![Some("a"), Some("b"), Some("c"), Some("e"), Some("y"), None]));
+        let most = Arc::new(StringArray::from(vec![Some("a"), Some("b"), Some("d"), Some("w"), Some("z"), Some("a")]));
+        assert_eq!(within(keys, least, most), [0, 2, 1, 0, 0, 5]);
+        let keys = Arc::new(Int64Array::from(vec![7, -2, 9]));
+        let (least, most) = (Int64Array::from(vec![-9, 8, 9]), Int64Array::from(vec![7, 8, 9]));
+        assert_eq!(within(keys, Arc::new(least), Arc::new(most)), [2, 0, 1]);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_asked_of_each_group() {
+        let numbers: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, 1.0]));
+        assert_eq!(within(numbers.clone(), numbers.clone(), numbers.clone()), [2, 2]);
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+        assert_eq!(within(numbers, texts.clone(), texts), [2], "the column had another type");
+        let mut set = KeySet::default();
+        set.add(&[Arc::new(StringArray::from(vec![Some("a"), None]))]).unwrap();
+        assert!(set.first_values().unwrap().is_none(), "nothing tells where rows without a value lie");
+    }
 }

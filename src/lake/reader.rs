@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use deltalake::Path;
 use deltalake::parquet::arrow::ProjectionMask;
+use deltalake::parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use deltalake::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use deltalake::parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use deltalake::parquet::errors::ParquetError;
@@ -81,6 +82,14 @@ pub(super) async fn open(table: &LakeTable, path: &str, size: u64, columns: Opti
     let Some(columns) = columns else { return Ok(builder) };
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(String::as_str));
     Ok(builder.with_projection(mask))
+}
+
+/// The least and the most that each row group of a file has in a column, NULL where that is not known: no value is less
+/// or more, but of texts they may be cut off.
+pub(super) fn bounds(metadata: &ParquetMetaData, schema: &Schema, column: &str) -> Result<(ArrayRef, ArrayRef)> {
+    let groups = metadata.row_groups();
+    let known = StatisticsConverter::try_new(column, schema, metadata.file_metadata().schema_descr())?;
+    Ok((known.row_group_mins(groups)?, known.row_group_maxes(groups)?))
 }
 
 /// All rows of some columns of a file.

@@ -1,7 +1,6 @@
 //! Between which values of a column the rows of a table lie, row group by row group, from the files' footers.
 
 use deltalake::datafusion::common::ScalarValue;
-use deltalake::parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 
 use super::{DataFile, LakeTable, reader, side_by_side};
 use crate::error::{Place, Result};
@@ -33,11 +32,9 @@ pub async fn spans(table: &LakeTable, column: &str) -> Result<Option<Vec<Span>>>
 
 async fn spans_of(table: &LakeTable, file: &DataFile, column: &str) -> Result<Option<Vec<Span>>> {
     let reader = reader::open(table, &file.path, file.size, None).await?;
-    let groups = reader.metadata().row_groups();
-    let known = StatisticsConverter::try_new(column, reader.schema(), reader.parquet_schema()).at(&file.path)?;
-    let (least, most) = (known.row_group_mins(groups)?, known.row_group_maxes(groups)?);
+    let (least, most) = reader::bounds(reader.metadata(), reader.schema(), column).at(&file.path)?;
     let mut spans = Vec::new();
-    for (index, group) in groups.iter().enumerate() {
+    for (index, group) in reader.metadata().row_groups().iter().enumerate() {
         if least.is_null(index) || most.is_null(index) {
             return Ok(None);
         }
