@@ -150,6 +150,7 @@ def larger(bench, times):
     usages = []
     for folder, facts in [*before, more, *after]:
         progress(f"a run over {facts['exams']:,} exams")
+        warm(folder)
         usages.append(bench.pipeline.full(folder, bench.work / "full-larger", facts))
     large = usages.pop(len(before))
     return median(usages), large
