@@ -252,7 +252,9 @@ pub(super) async fn candidate_groups(
 ) -> Result<Vec<usize>> {
     let (groups, columns) = (metadata.row_groups(), metadata.file_metadata().schema_descr().columns());
     let leaf = columns.iter().position(|column| column.path().string() == first);
-    let (Some(leaf), Some(values)) = (leaf, keys.first_values()?) else { return Ok((0..groups.len()).collect()) };
+    // What is nested has no order, and no filter.
+    let Some(leaf) = leaf else { return Ok((0..groups.len()).collect()) };
+    let Some(values) = keys.first_values()? else { return Ok((0..groups.len()).collect()) };
     let (least, most) = reader::bounds(metadata, schema, first)?;
     let mut candidates = Vec::new();
     for (index, group) in groups.iter().enumerate() {
