@@ -14,7 +14,7 @@ use deltalake::datafusion::datasource::MemTable;
 use deltalake::datafusion::logical_expr::{Expr, Operator, binary_expr, cast as cast_expr, lit};
 use deltalake::datafusion::prelude::{DataFrame, SessionContext, col};
 use medalha::contract::{Counts, Definition, KeyedInput, Project, Table, load};
-use medalha::engine::planning_session;
+use medalha::engine::{self, Limits};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -195,7 +195,7 @@ async fn distinct(frame: DataFrame, key: &[Expr]) -> BTreeMap<String, Key> {
 }
 
 fn session(project: &Project, inputs: &[KeyedInput], rows: &[RecordBatch]) -> SessionContext {
-    let session = planning_session();
+    let session = engine::session(Limits { threads: 1, ..Limits::default() }).unwrap();
     for schema in ["silver", "reference"] {
         session.catalog("datafusion").unwrap().register_schema(schema, Arc::new(MemorySchemaProvider::new())).unwrap();
     }

@@ -86,7 +86,7 @@ fn config(partitions: usize) -> SessionConfig {
 }
 
 /// A session that plans SQL, for contracts to be checked, and never executes it: how to make a plan fast is not asked.
-pub fn planning_session() -> SessionContext {
+pub(crate) fn planning_session() -> SessionContext {
     let state = SessionStateBuilder::new().with_config(config(1)).with_default_features();
     SessionContext::new_with_state(state.with_physical_optimizer_rules(Vec::new()).build())
 }
