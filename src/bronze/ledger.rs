@@ -203,9 +203,8 @@ impl Ledgers {
     pub async fn of(&self, files: &LakeTable, source: &str, last: i64) -> Result<Ledger> {
         let mut unclaimed = self.0.lock().await;
         if unclaimed.version != Some(files.version()) || unclaimed.claimed.contains(source) {
-            *unclaimed = Unclaimed::default();
-            unclaimed.rows = read_rows(files).await?;
-            unclaimed.version = Some(files.version());
+            let rows = read_rows(files).await?;
+            *unclaimed = Unclaimed { version: Some(files.version()), rows, claimed: HashSet::new() };
         }
         unclaimed.claimed.insert(source.to_owned());
         let rows = unclaimed.rows.remove(source).unwrap_or_default();

@@ -20,7 +20,7 @@ use deltalake::parquet::arrow::ProjectionMask;
 use deltalake::parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter};
 use futures::{Stream, TryStreamExt};
 
-use super::lookup::{KeySet, candidate_groups, hash_keys};
+use super::lookup::{FirstValues, KeySet, candidate_groups, hash_keys};
 use super::reader::{self, RowGroup, StoredFile};
 use super::shares::{Shared, scan};
 use super::table::without_comments;
@@ -116,21 +116,27 @@ impl KeyedRows {
     /// When a data file cannot be read.
     #[tracing::instrument(level = "trace", skip_all, name = "keyed_rows", fields(table = %table.name))]
     pub async fn find(table: &LakeTable, key: RowKey, keys: Arc<KeySet>) -> Result<Arc<dyn TableProvider>> {
+        let values = keys.first_values()?;
         let searches = table.files()?.into_iter().map(|file| {
-            let (table, key, keys) = (table.clone(), key.clone(), keys.clone());
-            async move { groups_of(&table, &file, &key, &keys).await.at(&table.name) }
+            let (table, key, values) = (table.clone(), key.clone(), values.clone());
+            async move { groups_of(&table, &file, &key, values.as_ref()).await.at(&table.name) }
         });
         let groups = side_by_side(searches).await?.into_iter().flatten().collect();
         Ok(Arc::new(Self { schema: without_comments(table.schema()), groups, key, keys }))
     }
 }
 
-async fn groups_of(table: &LakeTable, file: &DataFile, key: &RowKey, keys: &KeySet) -> Result<Vec<RowGroup>> {
+async fn groups_of(
+    table: &LakeTable,
+    file: &DataFile,
+    key: &RowKey,
+    values: Option<&FirstValues>,
+) -> Result<Vec<RowGroup>> {
     let reader = reader::open(table, &file.path, file.size, None).await?;
     let candidates = match &key.first {
         Some(first) => {
             let stored = StoredFile::of(table, &file.path, file.size)?;
-            candidate_groups(stored, reader.metadata(), reader.schema(), keys, first).await.at(&file.path)?
+            candidate_groups(stored, reader.metadata(), reader.schema(), values, first).await.at(&file.path)?
         }
         None => (0..reader.metadata().num_row_groups()).collect(),
     };

@@ -127,9 +127,11 @@ impl KeySet {
         self.first_rows <= FEW_KEYS
     }
 
-    /// The values that keys begin with; `None` where they are too many, or not all are known.
-    fn first_values(&self) -> Result<Option<FirstValues>> {
-        if !self.are_few() || self.first.iter().any(|values| values.null_count() > 0) {
+    /// The values that keys begin with; `None` where they are too many, not all are known, or they are nested: these have no
+    /// order, and no filter.
+    pub(super) fn first_values(&self) -> Result<Option<FirstValues>> {
+        if !self.are_few() || self.first.iter().any(|values| values.null_count() > 0 || values.data_type().is_nested())
+        {
             return Ok(None);
         }
         let values: Vec<&dyn Array> = self.first.iter().map(AsRef::as_ref).collect();
@@ -138,7 +140,8 @@ impl KeySet {
 }
 
 /// Values that keys begin with, in ascending order; none is NULL.
-struct FirstValues(ArrayRef);
+#[derive(Clone)]
+pub(super) struct FirstValues(ArrayRef);
 
 impl FirstValues {
     /// Those from the least to the most that a row group has; all where that is not known.
@@ -191,10 +194,11 @@ pub async fn lookup(
     key: &[String],
     also: &[String],
 ) -> Result<Vec<Match>> {
+    let values = keys.first_values()?;
     let searches = files.iter().enumerate().map(|(index, file)| {
-        let (table, file, keys) = (table.clone(), file.clone(), keys.clone());
+        let (table, file, keys, values) = (table.clone(), file.clone(), keys.clone(), values.clone());
         let (key, also) = (key.to_vec(), also.to_vec());
-        async move { search_file(&table, index, &file, &keys, &key, &also).await }
+        async move { search_file(&table, index, &file, &keys, values.as_ref(), &key, &also).await }
     });
     Ok(side_by_side(searches).await?.into_iter().flatten().collect())
 }
@@ -204,6 +208,7 @@ async fn search_file(
     index: usize,
     file: &DataFile,
     keys: &KeySet,
+    values: Option<&FirstValues>,
     key: &[String],
     also: &[String],
 ) -> Result<Vec<Match>> {
@@ -215,7 +220,7 @@ async fn search_file(
     }
     let Some(first) = key.first() else { return Ok(Vec::new()) };
     let stored = StoredFile::of(table, &file.path, file.size)?;
-    let groups = candidate_groups(stored, reader.metadata(), reader.schema(), keys, first).await.at(&file.path)?;
+    let groups = candidate_groups(stored, reader.metadata(), reader.schema(), values, first).await.at(&file.path)?;
     if groups.is_empty() {
         return Ok(Vec::new());
     }
@@ -247,14 +252,12 @@ pub(super) async fn candidate_groups(
     mut file: StoredFile,
     metadata: &ParquetMetaData,
     schema: &Schema,
-    keys: &KeySet,
+    values: Option<&FirstValues>,
     first: &str,
 ) -> Result<Vec<usize>> {
     let (groups, columns) = (metadata.row_groups(), metadata.file_metadata().schema_descr().columns());
     let leaf = columns.iter().position(|column| column.path().string() == first);
-    // What is nested has no order, and no filter.
-    let Some(leaf) = leaf else { return Ok((0..groups.len()).collect()) };
-    let Some(values) = keys.first_values()? else { return Ok((0..groups.len()).collect()) };
+    let (Some(leaf), Some(values)) = (leaf, values) else { return Ok((0..groups.len()).collect()) };
     let (least, most) = reader::bounds(metadata, schema, first)?;
     let mut candidates = Vec::new();
     for (index, group) in groups.iter().enumerate() {

@@ -72,6 +72,7 @@ pub struct LakeTable {
     pub name: String,
     table: DeltaTable,
     schema: SchemaRef,
+    /// Those positions of this version that were asked for, or were committed.
     positions: Arc<Mutex<HashMap<String, Option<i64>>>>,
     /// Those entries of the log that were read, and may be asked for again.
     recent: Arc<Mutex<HashMap<u64, Arc<LogEntry>>>>,
